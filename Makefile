@@ -1,0 +1,57 @@
+# On a fresh Debian or Ubuntu, `make demo` or `make test` is all there is to type: each builds .venv first.
+# The standalone torch comes from pip's index; a CPU-only one is smaller:
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+INPUTS := pyproject.toml requirements.txt constraints-standalone.txt
+
+CHECK_VERSION := import sys; sys.exit(sys.version_info < (3, 10))
+
+.PHONY: help demo test lint clean
+help:
+	@echo "make demo   generate videos with the built-in toy world into out/demo"
+	@echo "make test   lint, then every test that needs neither a GPU nor minutes"
+	@echo "make lint   ruff only"
+	@echo "make clean  remove builds, caches and the demo; keeps $(VENV) and the rest of out/"
+
+demo: $(STAMP)
+	$(BIN)/dummy-forcing demo --output out/demo
+
+test: lint
+	$(BIN)/pytest -m "not heavy and not gpu"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf out/demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path './$(VENV)' -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# The scripts of a virtual environment name its folder: in a moved or copied checkout they run another Python, or none.
+VENV_IS_OURS := grep -qsF '$(CURDIR)/$(BIN)/' $(BIN)/pip && $(BIN)/python -c '$(CHECK_VERSION)'
+ifneq ($(shell { $(VENV_IS_OURS); } 2>/dev/null && echo yes),yes)
+.PHONY: $(STAMP)
+endif
+
+$(STAMP): $(INPUTS)
+	@{ $(VENV_IS_OURS); } 2>/dev/null || { $(CREATE_VENV); }
+	$(BIN)/python -m pip install --constraint constraints-standalone.txt --editable '.[standalone,test]'
+	@touch $@
+
+# Debian moves ensurepip to the python3-venv package; without it, a pip or virtualenv outside can still fill the venv.
+define CREATE_VENV
+$(PYTHON) -c '$(CHECK_VERSION)' || { \
+    echo "make: dummy-forcing needs Python 3.10 or newer, and PYTHON=$(PYTHON) is not one." \
+         "Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }; \
+if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+    $(PYTHON) -m venv --clear $(VENV); \
+else \
+    { $(PYTHON) -m venv --clear --without-pip $(VENV) \
+      && $(PYTHON) -m pip --python $(BIN)/python install pip; } 2>/dev/null \
+    || $(PYTHON) -m virtualenv --clear $(VENV) 2>/dev/null \
+    || { echo "make: cannot create $(VENV). Try: sudo apt-get install python3-venv" >&2; exit 1; }; \
+fi
+endef

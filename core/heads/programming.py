@@ -1,0 +1,69 @@
+"""Dynamic head programming: which heads become dummies, over all layers at once.
+
+Dummy Forcing, arXiv 2601.20499, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from .roles import HeadRole
+
+Cost = Literal["normalised", "paper"]
+
+
+def program_heads(masses: Tensor, dummy_ratio: float, cost: Cost = "normalised") -> Tensor:
+    """Give every head a role: int64 [layers, heads] on the CPU, values of `HeadRole`.
+
+    masses: [layers, heads, 3], the mass on (frame 0, other history, current chunk) from `attention_mass`.
+    The round(dummy_ratio * layers * heads) heads that lose least without history, at cost
+    max(first, history), become dummies; the others take the larger of the two. With cost "paper" this greedy
+    choice maximises `programming_value`. Cost "normalised" first divides the two masses by their sums over
+    all heads, as the authors' repository does (the formula in the paper does not). Among equal costs the
+    lower layer, then the lower head becomes a dummy.
+
+    Raises DummyForcingError for a ratio outside 0..1, an unknown cost, or masses that are not finite.
+    """
+    _check(masses, dummy_ratio, cost)
+    # fp64 on the CPU: the same masses give the same roles whatever device they come from.
+    first, history = masses.detach().double().cpu()[..., :2].unbind(-1)
+    if cost == "normalised":
+        first, history = _share(first), _share(history)
+    roles = torch.where(first >= history, HeadRole.SINK.value, HeadRole.NEIGHBOR.value)
+    order = torch.maximum(first, history).flatten().argsort(stable=True)
+    roles.view(-1)[order[: round(dummy_ratio * order.numel())]] = HeadRole.DUMMY.value
+    return roles
+
+
+def programming_value(masses: Tensor, roles: Tensor) -> float:
+    """The paper's objective, sum over heads of the mass that a head keeps under its role.
+
+    masses: [layers, heads, 3]; roles: int64 [layers, heads]. A sink head keeps first + current, a neighbor
+    history + current, a dummy head current.
+    """
+    first, history, current = masses.detach().double().cpu().unbind(-1)
+    kept = torch.stack((first + current, history + current, current), dim=-1)
+    return float(kept.gather(-1, roles.cpu().long().unsqueeze(-1)).sum())
+
+
+def _share(mass: Tensor) -> Tensor:
+    total = mass.sum()
+    return mass / total if total > 0 else torch.zeros_like(mass)
+
+
+def _check(masses: Tensor, dummy_ratio: float, cost: str) -> None:
+    if masses.ndim != 3 or masses.shape[-1] != 3:
+        raise ValueError(f"masses must be [layers, heads, 3], got {list(masses.shape)}")
+    if not 0.0 <= dummy_ratio <= 1.0:
+        raise DummyForcingError(f"The ratio of dummy heads is {dummy_ratio}; give a number from 0 to 1.")
+    if cost not in get_args(Cost):
+        raise DummyForcingError(f"Unknown head cost {cost!r}; choose one of: {', '.join(get_args(Cost))}.")
+    if not torch.isfinite(masses).all():
+        raise DummyForcingError(
+            "Head scores are not finite: the model overflowed while heads were scored; "
+            "use bf16 or fp32 weights."
+        )

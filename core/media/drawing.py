@@ -1,0 +1,103 @@
+"""Text on pictures with Pillow, which is imported when the first picture is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import DummyForcingError
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
+
+BACKGROUND = (18, 20, 24)
+_TEXT = (226, 230, 236)
+_SMALLEST = 9
+_LARGEST = 28
+_ELLIPSIS = "..."
+
+
+def blank(width: int, height: int) -> Image.Image:
+    """A dark picture."""
+    return _pillow().Image.new("RGB", (width, height), BACKGROUND)
+
+
+def still(frame: Tensor, text: str) -> Image.Image:
+    """A frame, uint8 [height, width, 3], with text in its top left corner."""
+    pillow = _pillow()
+    image = pillow.Image.fromarray(frame.numpy(), "RGB")
+    size = _font_size(image.height // 8)
+    # An outline keeps the text legible on any picture without covering much of it.
+    outline = {"stroke_width": max(1, size // 10), "stroke_fill": BACKGROUND}
+    corner = (size // 3, size // 4)
+    pillow.ImageDraw.Draw(image).text(corner, text, font=_font(size), fill=_TEXT, **outline)
+    return image
+
+
+def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int) -> Tensor:
+    """uint8 [strip height, sum of widths and gaps, 3]: each label centred over its column.
+
+    One size for all: a tenth of the narrowest column, or as little as two thirds of that to fit the longest
+    label; one that is still too long is cut short. The strip's height follows from `widths` alone.
+    """
+    labels = [" ".join(label.split()) for label in labels]
+    largest = _font_size(min(widths) // 10)
+    font = _common_font(labels, widths, largest)
+    height = sum(_font(largest).getmetrics()) + 2 * gap
+    strip = blank(sum(widths) + gap * (len(widths) + 1), height)
+    draw = _pillow().ImageDraw.Draw(strip)
+    left = gap
+    for label, width in zip(labels, widths, strict=True):
+        text = _cut(label, font, width)
+        indent = (width - font.getlength(text)) / 2
+        draw.text((left + round(indent), height // 2), text, font=font, fill=_TEXT, anchor="lm")
+        left += width + gap
+    return _bytes(strip)
+
+
+def _pillow():
+    try:
+        import PIL.Image
+        import PIL.ImageDraw
+        import PIL.ImageFont
+    except ImportError as error:
+        raise DummyForcingError(
+            f"drawing pictures needs Pillow ({error}); run: pip install pillow"
+        ) from error
+    return PIL
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return _pillow().ImageFont.load_default(size=size)
+
+
+def _common_font(labels: Sequence[str], widths: Sequence[int], largest: int) -> ImageFont.FreeTypeFont:
+    smallest = _font_size(2 * largest // 3)
+    for size in range(largest, smallest, -1):
+        font = _font(size)
+        if all(font.getlength(label) <= width for label, width in zip(labels, widths, strict=True)):
+            return font
+    return _font(smallest)
+
+
+def _font_size(wanted: int) -> int:
+    return max(_SMALLEST, min(_LARGEST, wanted))
+
+
+def _cut(label: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    if font.getlength(label) <= width:
+        return label
+    for kept in range(len(label) - 1, 0, -1):
+        text = label[:kept].rstrip() + _ELLIPSIS
+        if font.getlength(text) <= width:
+            return text
+    return ""
+
+
+def _bytes(image: Image.Image) -> Tensor:
+    # bytearray: torch warns about read-only memory, which is what Pillow's own buffer would be.
+    flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return flat.reshape(image.height, image.width, 3)

@@ -1,0 +1,92 @@
+"""A memory's configuration: which method fills each slot, as frozen data that survives JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import DummyForcingError
+from .dense import Dense
+from .dummy_forcing import DummyForcing
+from .keep import KeepPolicy, KeepShape
+from .memory import AttentionObserver, Memory
+from .store import StoreLayout
+from .window import Window
+
+KEEP_METHODS: dict[str, type] = {"dense": Dense, "window": Window, "dummy_forcing": DummyForcing}
+"""Methods of the keep slot by the name they have in JSON and on the command line."""
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What a video keeps and reads. `keep` decides which frames each head retains."""
+
+    keep: KeepPolicy = field(default_factory=Dense)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable form; `from_dict` inverts it."""
+        return {"keep": _method_to_dict(self.keep, KEEP_METHODS)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> MemoryConfig:
+        """Raises DummyForcingError for unknown slots, methods or options."""
+        unknown = set(values) - {"keep"}
+        if unknown:
+            raise DummyForcingError(f"unknown memory slots {sorted(unknown)}; expected 'keep'")
+        return cls(keep=_method_from_dict(values.get("keep", {"method": "dense"}), KEEP_METHODS))
+
+
+@dataclass(frozen=True)
+class VideoLayout:
+    """What a memory must know of the video: sizes and where its tensors live.
+
+    `total_frames` is the number of latent frames to come, None for a stream without end.
+    """
+
+    batch: int
+    tokens_per_frame: int
+    chunk_frames: int
+    total_frames: int | None
+    dtype: torch.dtype
+    device: torch.device
+
+
+def build_memory(
+    config: MemoryConfig, backbone: nn.Module, video: VideoLayout, observers: Sequence[AttentionObserver] = ()
+) -> Memory:
+    """Make the run state of one video for a backbone with Wan's attribute names."""
+    layers, heads = len(backbone.blocks), backbone.num_heads
+    layout = StoreLayout(
+        batch=video.batch,
+        head_dim=backbone.blocks[0].modulation.shape[-1] // heads,
+        tokens_per_frame=video.tokens_per_frame,
+        chunk_frames=video.chunk_frames,
+        dtype=video.dtype,
+        device=video.device,
+    )
+    keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames))
+    return Memory(heads, layout, keep, video.total_frames, observers)
+
+
+def _method_to_dict(method: Any, registry: Mapping[str, type]) -> dict[str, Any]:
+    name = next(name for name, kind in registry.items() if type(method) is kind)
+    return {"method": name, **dataclasses.asdict(method)}
+
+
+def _method_from_dict(values: Mapping[str, Any], registry: Mapping[str, type]) -> Any:
+    options = dict(values)
+    name = options.pop("method", None)
+    if name not in registry:
+        raise DummyForcingError(f"unknown memory method {name!r}; expected one of {', '.join(registry)}")
+    known = {item.name for item in dataclasses.fields(registry[name])}
+    unknown = set(options) - known
+    if unknown:
+        raise DummyForcingError(f"memory method '{name}' has no option {sorted(unknown)}; it has {sorted(known)}")
+    if options.get("roles") is not None:
+        options["roles"] = tuple(tuple(row) for row in options["roles"])
+    return registry[name](**options)

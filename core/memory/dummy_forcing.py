@@ -1,0 +1,152 @@
+"""Dummy Forcing: each head keeps only the context it uses (arXiv 2601.20499).
+
+Until the classification chunk has been committed all heads are dense. In its clean pass an observer measures how
+much attention every head pays to frame 0, to the other history and to the current chunk; dynamic head programming
+turns the masses into roles; from then on
+
+* a sink head reads frame 0 and the current chunk,
+* a dummy head reads the last `packed_frames` frames and the current chunk (packed attention forcing: one frame
+  makes its context as long as a sink head's, so both share one attention call),
+* a neighbor head reads the last `local_context` chunks (without frame 0) and the current chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from ..heads.programming import Cost, program_heads
+from ..heads.recorder import MassRecorder
+from ..heads.roles import HeadRole
+from .clock import ChunkClock
+from .keep import Allocation, KeepShape
+from .retention import Retention
+from .store import StoreHeads
+
+Roles = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class DummyForcing:
+    """Head-wise context by online classification, or by given roles.
+
+    Attributes:
+        dummy_ratio: share of all heads, over all layers, that become dummy heads.
+        local_context: chunks that a neighbor head looks back; None gives neighbor and sink heads the whole
+            history, so that only dummy heads are cut (with dummy_ratio 0 this is Dense).
+        packed_frames: recent frames that a dummy head keeps; 0 cuts its history altogether.
+        classification_chunk: roles take effect once this chunk is committed; its clean pass is what is scored.
+        cost: "normalised" divides sink and neighbor masses by their sums over all heads (the authors' code),
+            "paper" takes them as they are.
+        row_fraction: share of the queries that the scores are estimated from.
+        seed: of the row sampling.
+        roles: head roles [layers][heads] from a head profile; None classifies online.
+
+    Masses are averaged over the batch, so all items share one set of roles: every group stays one dense attention
+    call and one store. Items with very different prompts are better run one after the other.
+    """
+
+    dummy_ratio: float = 0.5
+    local_context: int | None = 1
+    packed_frames: int = 1
+    classification_chunk: int = 1
+    cost: Cost = "normalised"
+    row_fraction: float = 0.25
+    seed: int = 0
+    roles: Roles | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        first = 0 if self.roles is not None else 1
+        checks = (
+            (0 <= self.dummy_ratio <= 1, f"dummy ratio is {self.dummy_ratio}; expected a share between 0 and 1"),
+            (
+                self.local_context is None or self.local_context >= 1,
+                f"local context is {self.local_context}; expected at least 1 chunk",
+            ),
+            (self.packed_frames >= 0, f"packed frames is {self.packed_frames}; expected 0 or more"),
+            (
+                self.classification_chunk >= first,
+                f"classification chunk is {self.classification_chunk}; expected at least {first}: the first chunk "
+                "has no history to score",
+            ),
+            (self.cost in ("normalised", "paper"), f"cost rule is {self.cost!r}; expected 'normalised' or 'paper'"),
+            (0 < self.row_fraction <= 1, f"row fraction is {self.row_fraction}; expected a share above 0 up to 1"),
+        )
+        for valid, message in checks:
+            if not valid:
+                raise DummyForcingError(message)
+
+    def begin(self, shape: KeepShape) -> DummyForcingRun:
+        return DummyForcingRun(self, shape)
+
+
+class DummyForcingRun:
+    """Dense until classification, then one allocation by role."""
+
+    def __init__(self, config: DummyForcing, shape: KeepShape):
+        self.config = config
+        self.shape = shape
+        self.roles: Tensor | None = None
+        self.masses: Tensor | None = None
+        self.observers: Sequence[Any] = ()
+        if config.roles is None:
+            self._recorder = MassRecorder(
+                shape.layers, row_fraction=config.row_fraction, seed=config.seed, wants=self._is_scored
+            )
+            self.observers = (self._recorder,)
+        else:
+            self._given = _check_roles(config.roles, shape)
+
+    def start(self) -> list[Allocation]:
+        dense = (StoreHeads(tuple(range(self.shape.heads)), Retention(last=None)),)
+        return [dense] * self.shape.layers
+
+    def frames_before_regroup(self, total_frames: int | None) -> int | None:
+        if self.roles is not None:
+            return total_frames
+        warm_up = (self.config.classification_chunk + 1) * self.shape.chunk_frames
+        return warm_up if total_frames is None else min(warm_up, total_frames)
+
+    def after_commit(self, clock: ChunkClock) -> list[Allocation] | None:
+        if clock.chunk != self.config.classification_chunk:
+            return None
+        if self.config.roles is not None:
+            self.roles = self._given
+        else:
+            self.masses = self._recorder.masses(clock.chunk, clock.pass_index).mean(0)
+            self._recorder.clear()
+            self.roles = program_heads(self.masses, self.config.dummy_ratio, self.config.cost)
+        return [self._allocate(row.tolist()) for row in self.roles]
+
+    def _is_scored(self, clock: ChunkClock) -> bool:
+        return clock.clean and clock.chunk == self.config.classification_chunk
+
+    def _allocate(self, roles: list[int]) -> Allocation:
+        config = self.config
+        whole = Retention(last=None)
+        local = None if config.local_context is None else config.local_context * self.shape.chunk_frames
+        retentions = {
+            HeadRole.SINK: whole if local is None else Retention(first=1, last=0),
+            HeadRole.DUMMY: Retention(last=config.packed_frames),
+            HeadRole.NEIGHBOR: whole if local is None else Retention(last=local, begin=1),
+        }
+        members = (
+            StoreHeads(tuple(head for head, role in enumerate(roles) if role == kind), retention)
+            for kind, retention in retentions.items()
+        )
+        return tuple(member for member in members if member.heads)
+
+
+def _check_roles(roles: Roles, shape: KeepShape) -> Tensor:
+    table = torch.tensor(roles, dtype=torch.int64)
+    if table.shape != (shape.layers, shape.heads):
+        raise DummyForcingError(
+            f"the head profile has {' x '.join(map(str, table.shape))} roles but the model has "
+            f"{shape.layers} layers x {shape.heads} heads; profile this model with `dummy-forcing profile`"
+        )
+    return table

@@ -1,0 +1,77 @@
+"""The keep slot: which frames each head retains, as an allocation of heads to retentions over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from .clock import ChunkClock
+from .retention import Retention
+from .store import StoreHeads
+
+Allocation = tuple[StoreHeads, ...]
+"""What one layer keeps: a retention for each of its heads."""
+
+
+@dataclass(frozen=True)
+class KeepShape:
+    """What a keep policy may know of the model and the video."""
+
+    layers: int
+    heads: int
+    chunk_frames: int
+
+
+class KeepRun(Protocol):
+    """A keep policy at work on one video; the mutable side of a policy."""
+
+    observers: Sequence[Any]
+    """Attention observers that the policy needs, such as the one that scores heads."""
+
+    roles: Tensor | None
+    """Head roles [layers, heads] once assigned."""
+
+    masses: Tensor | None
+    """Attention masses [layers, heads, 3] behind the roles, if they were measured."""
+
+    def start(self) -> list[Allocation]:
+        """The allocation of every layer before the first chunk."""
+        ...
+
+    def frames_before_regroup(self, total_frames: int | None) -> int | None:
+        """Frames committed under the present allocation before it changes; None if unknown."""
+        ...
+
+    def after_commit(self, clock: ChunkClock) -> list[Allocation] | None:
+        """A new allocation of every layer after this chunk, or None to go on as before."""
+        ...
+
+
+class KeepPolicy(Protocol):
+    """A method of the keep slot: frozen, JSON-serialisable configuration."""
+
+    def begin(self, shape: KeepShape) -> KeepRun: ...
+
+
+class Uniform:
+    """All heads of all layers under one retention for the whole video."""
+
+    observers: Sequence[Any] = ()
+    roles: Tensor | None = None
+    masses: Tensor | None = None
+
+    def __init__(self, shape: KeepShape, retention: Retention):
+        self._allocation = (StoreHeads(tuple(range(shape.heads)), retention),)
+        self._layers = shape.layers
+
+    def start(self) -> list[Allocation]:
+        return [self._allocation] * self._layers
+
+    def frames_before_regroup(self, total_frames: int | None) -> int | None:
+        return total_frames
+
+    def after_commit(self, clock: ChunkClock) -> None:
+        return None

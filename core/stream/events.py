@@ -1,0 +1,50 @@
+"""What a running stream reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..memory.clock import ChunkClock
+
+
+@dataclass(frozen=True)
+class PassDone:
+    """One forward pass is over. `passes` is the number of passes a chunk has, the clean pass included."""
+
+    clock: ChunkClock
+    passes: int
+
+
+@dataclass(frozen=True)
+class HeadsClassified:
+    """Heads have got their roles.
+
+    Attributes:
+        roles: int64 [layers, heads], values of `HeadRole`.
+        masses: fp32 [layers, heads, 3] that the roles follow from, None if the roles were given.
+    """
+
+    roles: Tensor
+    masses: Tensor | None
+
+
+@dataclass(frozen=True)
+class ChunkDone:
+    """A chunk is finished and its keys and values are kept.
+
+    Attributes:
+        clock: of the clean pass.
+        latents: [B, C, F, h, w] in the backbone's scale, on the model's device.
+        seconds: wall-clock time spent in the model for this chunk, not counting time between events.
+        kv_bytes: bytes of keys and values allocated after the commit.
+    """
+
+    clock: ChunkClock
+    latents: Tensor
+    seconds: float
+    kv_bytes: int
+
+
+Event = PassDone | HeadsClassified | ChunkDone

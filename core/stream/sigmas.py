@@ -1,0 +1,35 @@
+"""Noise levels of the denoising passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import DummyForcingError
+
+TRAINING_STEPS = 1000
+
+
+def shift_sigma(sigma: float, shift: float) -> float:
+    """Flow-matching time shift: shift * s / (1 + (shift - 1) * s)."""
+    return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def warp_steps(steps: Sequence[float], shift: float) -> tuple[float, ...]:
+    """Step list of a distilled model -> noise levels, ending with 0.
+
+    `steps` are decreasing timesteps in (0, 1000]; with shift 5 the common 1000, 750, 500, 250 become
+    1, 0.9375, 0.8333, 0.625 (Self-Forcing's "warped" list; MODELS.md 0.3). Shift 1 leaves a list unwarped.
+    """
+    valid = steps and all(a > b for a, b in zip(steps, steps[1:], strict=False))
+    if not valid or steps[0] > TRAINING_STEPS or steps[-1] <= 0:
+        raise DummyForcingError(f"step list {list(steps)}: expected decreasing timesteps above 0 and up to 1000")
+    if shift <= 0:
+        raise DummyForcingError(f"shift is {shift}; expected a number above 0")
+    return (*(shift_sigma(step / TRAINING_STEPS, shift) for step in steps), 0.0)
+
+
+def even_steps(count: int) -> tuple[float, ...]:
+    """`count` evenly spaced timesteps from 1000 down: 4 -> 1000, 750, 500, 250."""
+    if count < 1:
+        raise DummyForcingError(f"{count} steps: expected at least one denoising pass a chunk")
+    return tuple(TRAINING_STEPS * (count - i) / count for i in range(count))

@@ -1,0 +1,58 @@
+"""Three-axis rotary position embedding of Wan (time, height, width), with positions in fp32 or better.
+
+Core ComfyUI builds positions in the model dtype, which in bf16 merges neighbouring frames past 256 latents
+(MODELS.md C3.14); here angles are computed in fp64 and stored as complex64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_THETA = 10000.0
+
+
+def rope_rotations(
+    frames: Sequence[int], height: int, width: int, head_dim: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Unit rotations of every token of a chunk.
+
+    Args:
+        frames: position of each latent frame on the time axis; any length, no table limit.
+        height, width: token grid of one frame.
+        head_dim: channels of one head; Wan gives height and width 2 * (head_dim // 6) each, time the rest.
+
+    Returns:
+        [tokens, 1, head_dim / 2] complex64, frame-major, then rows, then columns; broadcasts over heads.
+    """
+    spatial = 2 * (head_dim // 6)
+    axes = (
+        _angles(torch.tensor(list(frames), dtype=torch.float64), head_dim - 2 * spatial),
+        _angles(torch.arange(height, dtype=torch.float64), spatial),
+        _angles(torch.arange(width, dtype=torch.float64), spatial),
+    )
+    time, rows, columns = axes
+    grid = (len(time), height, width)
+    angles = torch.cat(
+        [
+            time[:, None, None].expand(*grid, -1),
+            rows[None, :, None].expand(*grid, -1),
+            columns[None, None, :].expand(*grid, -1),
+        ],
+        dim=-1,
+    )
+    rotations = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    return rotations.flatten(0, 2)[:, None].to(device)
+
+
+def apply_rope(x: Tensor, rotations: Tensor) -> Tensor:
+    """Rotate neighbouring channel pairs of x [B, L, H, D] by `rotations` [L, 1, D/2]; keeps x's dtype."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * rotations).flatten(-2).to(x.dtype)
+
+
+def _angles(positions: Tensor, channels: int) -> Tensor:
+    exponents = torch.arange(0, channels, 2, dtype=torch.float64) / channels
+    return positions[:, None] * _THETA**-exponents

@@ -1,0 +1,73 @@
+"""What pyproject.toml and requirements.txt promise is what lies on disk."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import dummy_forcing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # comes with pytest there
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
+
+
+def requirements() -> list[str]:
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def folder_of(package: str) -> Path:
+    return ROOT.joinpath(*package.split(".")[1:])
+
+
+def test_import_gives_this_checkout():
+    assert Path(dummy_forcing.__file__).resolve() == ROOT / "__init__.py"
+
+
+def test_version_is_stated_once():
+    assert PYPROJECT["project"]["version"] == dummy_forcing.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", dummy_forcing.__version__)
+
+
+def test_requirements_leave_the_host_alone():
+    """A pin or an upper bound would make ComfyUI-Manager change packages that the host chose."""
+    assert requirements() == ["einops", "safetensors"]
+
+
+def test_packages_match_folders():
+    layers = ("cli", "core", "kernels", "nodes")
+    found = [path.parent for layer in layers for path in (ROOT / layer).rglob("__init__.py")]
+    names = [".".join(("dummy_forcing", *folder.relative_to(ROOT).parts)) for folder in found]
+    assert SETUPTOOLS["packages"] == ["dummy_forcing", *sorted(names)]
+
+
+def test_every_module_lies_in_a_package():
+    listed = {folder_of(package) for package in SETUPTOOLS["packages"]}
+    layers = ("cli", "core", "kernels", "nodes")
+    stray = [path for layer in layers for path in (ROOT / layer).rglob("*.py") if path.parent not in listed]
+    assert not stray
+
+
+def test_package_data_exists():
+    for package, patterns in SETUPTOOLS["package-data"].items():
+        for pattern in patterns:
+            assert list(folder_of(package).glob(pattern)), f"{package}: nothing matches {pattern}"
+
+
+def test_command_exists():
+    module, function = PYPROJECT["project"]["scripts"]["dummy-forcing"].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_registry_fields():
+    """What `comfy node validate` asks for: the name it shows, a license table, a repository."""
+    project, comfy = PYPROJECT["project"], PYPROJECT["tool"]["comfy"]
+    assert project["license"] == {"text": "Apache-2.0"}
+    assert project["urls"]["Repository"].startswith("https://")
+    assert comfy["PublisherId"] and comfy["DisplayName"]
