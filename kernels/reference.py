@@ -30,5 +30,7 @@ def attend_reference(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan) -> Tensor:
     if plan.bias is not None:
         logits = logits + torch.where(allowed, plan.bias.float(), 0)[None, :, None]
     logits = logits.masked_fill(~allowed[None, :, None], float("-inf"))
-    weights = logits.softmax(dim=-1).nan_to_num(0.0)
+    # Not nan_to_num: it would also turn a key that overflowed into zeros.
+    nothing = ~allowed.any(dim=1)[None, :, None, None]
+    weights = logits.softmax(dim=-1).masked_fill(nothing, 0.0)
     return torch.einsum("bhqk,bkhd->bqhd", weights, values).to(q.dtype)

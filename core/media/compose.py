@@ -97,9 +97,7 @@ def _check_side_by_side(clips: Sequence[Tensor], labels: Sequence[str], scale: i
         check_frames(clip)
     frames = [len(clip) for clip in clips]
     if len(set(frames)) > 1:
-        raise DummyForcingError(
-            f"clips side by side need equal frame counts, got {frames}; trim the longer ones"
-        )
+        raise DummyForcingError(f"clips side by side need equal frame counts, got {frames}; trim the longer ones")
 
 
 def _check_count(labels: int, things: int, name: str) -> None:

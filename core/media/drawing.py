@@ -64,9 +64,7 @@ def _pillow():
         import PIL.ImageDraw
         import PIL.ImageFont
     except ImportError as error:
-        raise DummyForcingError(
-            f"drawing pictures needs Pillow ({error}); run: pip install pillow"
-        ) from error
+        raise DummyForcingError(f"drawing pictures needs Pillow ({error}); run: pip install pillow") from error
     return PIL
 
 

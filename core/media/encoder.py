@@ -35,7 +35,8 @@ class Encoder:
         self.width, self.height = size
         self._tick = 1 / fps
         self._count = 0
-        # bitexact leaves out random ids and version strings: the same frames give the same file.
+        # bitexact leaves out random ids and version strings. Files still need not be equal byte for byte:
+        # libx264 makes slightly different, equally good streams from identical frames, even on one thread.
         self._container = import_av().open(str(path), "w", container_options={"fflags": "+bitexact"})
         try:
             self._stream = self._add_stream(target, fps, options)

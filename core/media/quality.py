@@ -44,13 +44,9 @@ def _check(a: Tensor, b: Tensor, peak: float) -> None:
             f"{list(b.shape)}; trim or resize one of them"
         )
     if a.is_floating_point() != b.is_floating_point():
-        raise DummyForcingError(
-            f"PSNR needs both clips on one scale, got {a.dtype} and {b.dtype}; convert one"
-        )
+        raise DummyForcingError(f"PSNR needs both clips on one scale, got {a.dtype} and {b.dtype}; convert one")
     if peak <= 0 or (peak == 1 and not a.is_floating_point()):
-        raise DummyForcingError(
-            f"PSNR of {a.dtype} cannot have peak {peak}; pass 255 for uint8, 1.0 for floats"
-        )
+        raise DummyForcingError(f"PSNR of {a.dtype} cannot have peak {peak}; pass 255 for uint8, 1.0 for floats")
 
 
 def _squared_error(a: Tensor, b: Tensor) -> float:

@@ -83,7 +83,7 @@ class VideoWriter:
     def write(self, frames: Tensor) -> None:
         """Append frames [frames, height, width, 3], RGB, float in [0, 1] or uint8, on any device.
 
-        Floats outside [0, 1] are clamped. Chunks of any length, also 0, give the same file.
+        Floats outside [0, 1] are clamped. Chunks may have any length, also 0; the encoder sees the same frames.
         """
         if self._closed:
             raise DummyForcingError(f"{self.path} is closed; make a new VideoWriter to write more frames")
@@ -187,9 +187,7 @@ def read_video(path: str | os.PathLike[str]) -> tuple[Tensor, Fraction]:
             frames = [] if stream is None else [_pixels(frame) for frame in container.decode(stream)]
             fps = None if stream is None else stream.guessed_rate or stream.average_rate
     except (OSError, av.error.FFmpegError) as error:
-        raise DummyForcingError(
-            f"cannot read the video {path}: {error}; check the path and the file"
-        ) from error
+        raise DummyForcingError(f"cannot read the video {path}: {error}; check the path and the file") from error
     if not frames or not fps:
         raise DummyForcingError(f"{path} holds no video frames; choose an .mp4, .webm or .gif file")
     return torch.stack(frames), Fraction(fps)

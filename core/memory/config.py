@@ -79,14 +79,19 @@ def _method_to_dict(method: Any, registry: Mapping[str, type]) -> dict[str, Any]
 
 
 def _method_from_dict(values: Mapping[str, Any], registry: Mapping[str, type]) -> Any:
+    if not isinstance(values, Mapping):
+        raise DummyForcingError(f"a memory slot is {values!r}; expected an object with a 'method' and its options")
     options = dict(values)
     name = options.pop("method", None)
-    if name not in registry:
+    if not isinstance(name, str) or name not in registry:
         raise DummyForcingError(f"unknown memory method {name!r}; expected one of {', '.join(registry)}")
     known = {item.name for item in dataclasses.fields(registry[name])}
     unknown = set(options) - known
     if unknown:
         raise DummyForcingError(f"memory method '{name}' has no option {sorted(unknown)}; it has {sorted(known)}")
-    if options.get("roles") is not None:
-        options["roles"] = tuple(tuple(row) for row in options["roles"])
-    return registry[name](**options)
+    try:
+        if options.get("roles") is not None:
+            options["roles"] = tuple(tuple(row) for row in options["roles"])
+        return registry[name](**options)
+    except TypeError as error:
+        raise DummyForcingError(f"memory method '{name}' cannot be made of {options}: {error}") from error

@@ -143,10 +143,17 @@ class DummyForcingRun:
 
 
 def _check_roles(roles: Roles, shape: KeepShape) -> Tensor:
-    table = torch.tensor(roles, dtype=torch.int64)
-    if table.shape != (shape.layers, shape.heads):
+    widths = {len(row) for row in roles}
+    if len(roles) != shape.layers or widths != {shape.heads}:
+        found = f"{len(roles)} x {'/'.join(map(str, sorted(widths)))}"
         raise DummyForcingError(
-            f"the head profile has {' x '.join(map(str, table.shape))} roles but the model has "
+            f"the head profile has {found} roles but the model has "
             f"{shape.layers} layers x {shape.heads} heads; profile this model with `dummy-forcing profile`"
         )
-    return table
+    unknown = {role for row in roles for role in row} - set(HeadRole)
+    if unknown:
+        raise DummyForcingError(
+            f"the head profile has roles {sorted(unknown, key=str)}; expected 0 (sink), 1 (neighbor) or 2 (dummy); "
+            "profile this model with `dummy-forcing profile`"
+        )
+    return torch.tensor(roles, dtype=torch.int64)

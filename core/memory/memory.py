@@ -125,7 +125,7 @@ class Memory:
     def _observe(self, layer: int, store: FrameStore, q: Tensor, readable: int, clock: ChunkClock) -> None:
         for observer in self._observers:
             if observer.wants(clock):
-                if len(store.members) > 1:
+                if len(store.members) > 1 or len(store.heads) < self.heads:
                     raise DummyForcingError(
                         "head scores need the whole history but heads have been grouped already; "
                         "profile under the Dense memory"

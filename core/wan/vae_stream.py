@@ -58,7 +58,7 @@ def encode_chunk(vae: nn.Module, pixels: Tensor, state: VAEState) -> Tensor:
         raw latent means [B, C, t, H/8, W/8] (see `latent_norm` for the scale the backbone uses).
     """
     frames = pixels.shape[2] - (0 if state.started else 1)
-    if frames < 0 or frames % FRAMES_PER_LATENT:
+    if pixels.shape[2] < 1 or frames % FRAMES_PER_LATENT:
         raise DummyForcingError(
             f"the VAE encodes 1 + 4n frames first and 4n frames later, got {pixels.shape[2]}; trim or pad the clip"
         )

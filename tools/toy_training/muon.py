@@ -36,7 +36,10 @@ class Optimisers:
 
     def __init__(self, model: nn.Module, muon_rate: float, adam_rate: float, adam_names: tuple[str, ...] = ()):
         muon, adam = _split_parameters(model, adam_names)
-        self._all = (Muon(muon, lr=muon_rate, weight_decay=0.01), torch.optim.AdamW(adam, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0))  # fmt: skip
+        self._all = (
+            Muon(muon, lr=muon_rate, weight_decay=0.01),
+            torch.optim.AdamW(adam, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        )
         self._peaks = (muon_rate, adam_rate)
         self._parameters = [*muon, *adam]
 
@@ -51,6 +54,10 @@ class Optimisers:
         for optimiser in self._all:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self.apply()
+
+    def apply(self) -> None:
+        """Take a step with the gradients as they are."""
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for optimiser in self._all:
             optimiser.step()
@@ -77,9 +84,9 @@ def _orthogonalise(gradient: Tensor) -> Tensor:
     matrix = gradient.flatten(1)
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = (x / (x.norm() + 1e-7)).bfloat16()
     for _ in range(5):
         square = x @ x.T
         x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
     x = x.T if tall else x
-    return (x * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5).reshape(gradient.shape)
+    return (x.float() * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5).reshape(gradient.shape)

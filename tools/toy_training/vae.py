@@ -29,7 +29,7 @@ class VAETraining:
     """Hyper-parameters of stage 1."""
 
     image_steps: int = 700
-    steps: int = 2300  # images included
+    steps: int = 1800  # images included
     image_batch: int = 16
     batch: int = 4
     crop: int = 48

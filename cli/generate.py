@@ -1,0 +1,135 @@
+"""`dummy-forcing generate`: one video, written to the file as it is made."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..core.heads.profile import HeadProfile
+from ..core.media.formats import FORMATS
+from ..core.media.video import VideoWriter
+from ..core.memory.config import MemoryConfig
+from ..core.memory.keep import KeepPolicy, KeepShape
+from ..core.stream.loop import StreamConfig
+from ..core.world.scene import FRAME_RATE
+from ..core.world.vocabulary import EXAMPLE
+from .console import describe_roles, describe_run, open_console, require, say
+from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed
+from .outputs import check_outputs, check_suffix
+from .policies import check_classified, method_of, read_policy
+from .report import environment, report_paths, write_report
+from .run import RunReport, VideoJob, run_video
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..core.checkpoints.model import ARVideoModel
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for, checked as far as possible without the model."""
+
+    choice: ModelChoice
+    prompt: str
+    text: Tensor
+    keep: KeepPolicy
+
+
+def generate(args: argparse.Namespace, opener: Opener) -> None:
+    """Run the command; DummyForcingError for bad input, before anything is written."""
+    require("rich", "av", "numpy")
+    console = open_console(args.json)
+    request = _read_request(args)
+    _check_outputs(args)
+    model = opener(request.choice)
+    config = _plan(args, request, model)
+    report = _write_video(args, request, model, config, console)
+    say(console, f"wrote {args.output}: {describe_run(report)}")
+    if report.roles is not None:
+        say(console, describe_roles(report.roles))
+    if args.save_profile is not None:
+        _save_profile(args, request, model, config, report)
+        say(console, f"wrote {args.save_profile}")
+    if args.json is not None:
+        write_report(args.json, _to_dict(args, request, model, config, report))
+
+
+def _read_request(args: argparse.Namespace) -> _Request:
+    choice = ModelChoice.from_args(args)
+    prompt = args.prompt or (EXAMPLE if args.embedding is None else args.embedding.stem)
+    keep = read_policy(args)
+    return _Request(choice, prompt, embed(prompt, args.embedding), keep)
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    check_suffix(args.output, tuple(FORMATS), "video")
+    if args.save_profile is not None:
+        check_suffix(args.save_profile, (".safetensors",), "a head profile")
+    profiles = [] if args.save_profile is None else [args.save_profile]
+    check_outputs([args.output, *profiles, *report_paths(args.json)])
+
+
+def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> StreamConfig:
+    """The stream's configuration, with everything checked that needs the model."""
+    check_decodable(model)
+    check_text([request.text], model)
+    shape = model.backbone.shape
+    if args.profile is not None:
+        HeadProfile.load(args.profile, model.fingerprint, (shape.layers, shape.heads))
+    family = model.family
+    latents = count_latents(args.latents, args.seconds, family.latent_frames, family.chunk_frames)
+    request.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
+    if args.save_profile is not None:
+        check_classified(request.keep, latents, family.chunk_frames)
+    return model.stream_config(latents, MemoryConfig(keep=request.keep), pixel_size=args.size)
+
+
+def _write_video(
+    args: argparse.Namespace, request: _Request, model: ARVideoModel, config: StreamConfig, console: Console
+) -> RunReport:
+    job = VideoJob(args.output.name, request.text, config, args.seed)
+    with VideoWriter(args.output, FRAME_RATE) as video:
+        try:
+            return run_video(model, job, sink=video.write, finish=video.finish, console=console)
+        except KeyboardInterrupt:
+            if not video.frames_written:
+                raise
+            video.finish()
+            note = f"kept the {video.frames_written} frames finished so far in {args.output}"
+            raise KeyboardInterrupt(note) from None
+
+
+def _save_profile(
+    args: argparse.Namespace, request: _Request, model: ARVideoModel, config: StreamConfig, report: RunReport
+) -> None:
+    args.save_profile.parent.mkdir(parents=True, exist_ok=True)
+    HeadProfile(
+        fingerprint=model.fingerprint,
+        shape=model.backbone.shape.to_dict(),
+        prompts=(request.prompt,),
+        seeds=(args.seed,),
+        latent_size=config.latent_size,
+        method=method_of(request.keep),
+        masses=report.masses,
+        roles=report.roles,
+    ).save(args.save_profile)
+
+
+def _to_dict(
+    args: argparse.Namespace, request: _Request, model: ARVideoModel, config: StreamConfig, report: RunReport
+) -> dict[str, Any]:
+    return {
+        **environment(args.argv, model.device),
+        "model": {"path": args.model, "family": model.family.name, "fingerprint": model.fingerprint},
+        "prompt": request.prompt,
+        "seed": args.seed,
+        "latent_size": config.latent_size,
+        "frame_rate": FRAME_RATE,
+        "memory": config.memory.to_dict(),
+        "output": str(args.output),
+        **report.to_dict(),
+    }

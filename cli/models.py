@@ -1,0 +1,131 @@
+"""From command-line options to a model and text embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..core.errors import DummyForcingError
+from ..core.wan.vae_stream import FRAMES_PER_LATENT
+from ..core.world.scene import FRAME_RATE
+from .arguments import DEFAULT_FAMILY, TOY
+
+if TYPE_CHECKING:
+    from ..core.checkpoints.model import ARVideoModel
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model to open. `path` None is the toy world; device and dtype may be "auto"."""
+
+    path: Path | None = None
+    vae: Path | None = None
+    family: str = DEFAULT_FAMILY
+    device: str = "auto"
+    dtype: str = "auto"
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> ModelChoice:
+        """Raises DummyForcingError for options that do not go together or files that do not exist."""
+        if args.model == TOY:
+            _refuse(args, ("family", "vae", "embedding"), "goes with --model PATH, the toy world has its own")
+            return cls(device=args.device, dtype=args.dtype)
+        if not args.embedding:
+            raise DummyForcingError(
+                "a Wan checkpoint needs its prompt as text-encoder output; give --embedding FILE.safetensors"
+            )
+        return cls(Path(args.model), args.vae, args.family or DEFAULT_FAMILY, args.device, args.dtype)
+
+
+Opener = Callable[[ModelChoice], "ARVideoModel"]
+
+
+def open_model(choice: ModelChoice) -> ARVideoModel:
+    """Open the chosen model; DummyForcingError if that cannot be done."""
+    device = pick_device(choice.device)
+    dtype = pick_dtype(choice.dtype, device, toy=choice.path is None)
+    if choice.path is None:
+        from ..core.world.toy import open_toy_world
+
+        return open_toy_world(device, dtype)
+    from ..core.checkpoints.model import open_checkpoint
+
+    return open_checkpoint(choice.path, vae=choice.vae, family=choice.family, device=device, dtype=dtype)
+
+
+def pick_device(name: str) -> torch.device:
+    """ "auto" prefers a GPU; DummyForcingError when "cuda" is asked for and there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    elif name == "cuda" and not torch.cuda.is_available():
+        raise DummyForcingError("this PyTorch sees no CUDA device; use --device cpu or install a CUDA build of it")
+    return torch.device(name)
+
+
+def pick_dtype(name: str, device: torch.device, *, toy: bool) -> torch.dtype:
+    """ "auto" is bfloat16 for checkpoints on a GPU, else float32."""
+    if name == "auto":
+        name = "bfloat16" if device.type == "cuda" and not toy else "float32"
+    return getattr(torch, name)
+
+
+def embed(prompt: str, embedding: Path | None) -> Tensor:
+    """The text embedding [1, L, D] fp32 in a file, or that of a toy-world prompt if there is no file."""
+    if embedding is None:
+        from ..core.world.vocabulary import embed_prompt
+
+        return embed_prompt(prompt)
+    from ..core.checkpoints.load import load_text_embedding
+
+    return load_text_embedding(embedding)
+
+
+def check_text(texts: Sequence[Tensor], model: ARVideoModel) -> None:
+    """Raise DummyForcingError unless the embeddings are as wide as the model's text encoder makes them."""
+    expected = model.backbone.shape.text_dim
+    for text in texts:
+        if text.shape[-1] != expected:
+            raise DummyForcingError(
+                f"the text embedding is {text.shape[-1]} wide but the model was trained with {expected}; "
+                "give the output of the model's own text encoder (Wan 2.1: umT5-XXL)"
+            )
+
+
+def check_decodable(model: ARVideoModel) -> None:
+    """Raise DummyForcingError if the model came without a VAE."""
+    if model.vae is None:
+        raise DummyForcingError("frames need a VAE to decode them; give --vae wan_2.1_vae.safetensors")
+
+
+def count_latents(latents: int | None, seconds: float | None, default: int, chunk: int) -> int:
+    """Length in latent frames, whole chunks.
+
+    `latents` must already be a multiple of `chunk`; `seconds`, at FRAME_RATE pixel frames each, is rounded up to
+    one; `default` stands for neither. Raises DummyForcingError naming the nearest lengths that would do.
+    """
+    if latents is None:
+        if seconds is None:
+            return default
+        frames = math.ceil(seconds * FRAME_RATE)
+        wanted = 1 + math.ceil((frames - 1) / FRAMES_PER_LATENT)
+        return chunk * math.ceil(wanted / chunk)
+    if latents % chunk:
+        below = latents - latents % chunk
+        nearest = " or ".join(str(length) for length in (below, below + chunk) if length)
+        raise DummyForcingError(
+            f"{latents} latent frames cannot be cut into chunks of {chunk}; use --latents {nearest}"
+        )
+    return latents
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:
+    for name in names:
+        if getattr(args, name, None) is not None:
+            raise DummyForcingError(f"--{name.replace('_', '-')} {reason}; leave it out")

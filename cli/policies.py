@@ -1,0 +1,86 @@
+"""From command-line options to what a video keeps in memory."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..core.errors import DummyForcingError
+from ..core.heads.profile import HeadProfile
+from ..core.heads.programming import program_heads
+from ..core.memory.config import KEEP_METHODS
+from ..core.memory.dummy_forcing import DummyForcing, Roles
+from ..core.memory.keep import KeepPolicy
+
+_FORCING = "dummy-forcing"
+_FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
+
+# Policy as typed -> option as typed -> field of the policy.
+_OPTIONS: dict[str, dict[str, str]] = {
+    "dense": {},
+    "window": {"sink": "sink", "window": "size"},
+    _FORCING: {name: name for name in _FORCING_OPTIONS},
+}
+
+
+def read_policy(args: argparse.Namespace) -> KeepPolicy:
+    """The policy that the options and the head profile, if any, describe.
+
+    Raises DummyForcingError for options of another policy or out of range, and for a damaged profile; whether the
+    profile is the model's own can only be told once the model is open.
+    """
+    options = _typed_options(args)
+    if args.policy != _FORCING and (args.profile or args.save_profile):
+        name = "--profile" if args.profile else "--save-profile"
+        raise DummyForcingError(f"{name} belongs to --policy {_FORCING}; leave it out or switch")
+    if args.profile and args.save_profile:
+        raise DummyForcingError("--save-profile saves what is measured, --profile measures nothing; leave one out")
+    if args.profile:
+        options = _with_profile(options, HeadProfile.load(args.profile))
+    return KEEP_METHODS[args.policy.replace("-", "_")](**options)
+
+
+def check_classified(keep: KeepPolicy, latent_frames: int, chunk_frames: int) -> None:
+    """Raise DummyForcingError if a video is too short for heads to be classified in it."""
+    least = (keep.classification_chunk + 1) * chunk_frames
+    if latent_frames < least:
+        raise DummyForcingError(
+            f"{latent_frames} latent frames end before chunk {keep.classification_chunk}, in which heads are "
+            f"classified; use --latents {least} or more"
+        )
+
+
+def method_of(keep: DummyForcing) -> dict[str, Any]:
+    """How an online classification scored and programmed heads, for `HeadProfile.method`."""
+    names = ("dummy_ratio", "cost", "classification_chunk", "row_fraction", "seed")
+    return {name: getattr(keep, name) for name in names}
+
+
+def _typed_options(args: argparse.Namespace) -> dict[str, Any]:
+    own = _OPTIONS[args.policy]
+    for policy, options in _OPTIONS.items():
+        stray = [option for option in options if option in args and option not in own]
+        if stray:
+            flag = "--" + stray[0].replace("_", "-")
+            raise DummyForcingError(f"{flag} belongs to --policy {policy}; leave it out or switch")
+    return {field: getattr(args, option) for option, field in own.items() if option in args}
+
+
+def _with_profile(options: dict[str, Any], profile: HeadProfile) -> dict[str, Any]:
+    """Ratio and cost default to the profile's; its roles hold for these, else they are programmed anew."""
+    default = DummyForcing()
+    measured = {name: profile.method.get(name, getattr(default, name)) for name in ("dummy_ratio", "cost")}
+    wanted = {name: options.get(name, value) for name, value in measured.items()}
+    try:
+        roles = profile.roles if wanted == measured else program_heads(profile.masses, **wanted)
+        DummyForcing(**wanted)
+    except TypeError as error:
+        raise DummyForcingError(
+            f"the head profile's method {profile.method} makes no sense ({error}); "
+            "profile again with `dummy-forcing profile`"
+        ) from error
+    return {**options, **wanted, "roles": _as_tuples(roles.tolist())}
+
+
+def _as_tuples(table: list[list[int]]) -> Roles:
+    return tuple(tuple(row) for row in table)

@@ -1,0 +1,204 @@
+"""`dummy-forcing profile`: what each attention head looks at, over prompts, seeds, chunks and passes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import DummyForcingError
+from ..core.heads.heat_map import draw_heat_map
+from ..core.heads.profile import HeadProfile
+from ..core.heads.programming import program_heads
+from ..core.heads.recorder import MassRecorder
+from ..core.heads.stability import stability
+from ..core.memory.config import MemoryConfig
+from ..core.memory.dense import Dense
+from ..core.memory.dummy_forcing import DummyForcing
+from ..core.stream.loop import StreamConfig
+from .console import describe_roles, open_console, print_roles, require, say
+from .models import ModelChoice, Opener, check_text, count_latents, embed
+from .outputs import check_outputs, check_suffix, write_file
+from .report import environment, report_paths, write_report
+from .run import RunReport, VideoJob, heads_to_dict, run_video
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..core.checkpoints.model import ARVideoModel
+
+PROMPTS = (
+    "a red circle moving right and a blue square moving up",
+    "a green triangle moving left and a yellow circle moving down",
+    "a magenta square moving down and a cyan triangle moving right",
+    "a yellow triangle moving up",
+)
+"""What the toy world is profiled on unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class _Subjects:
+    """The videos to measure on: one embedding per prompt."""
+
+    prompts: tuple[str, ...]
+    texts: tuple[Tensor, ...]
+    seeds: tuple[int, ...]
+
+
+def profile(args: argparse.Namespace, opener: Opener) -> None:
+    """Run the command; DummyForcingError for bad input, before anything is written."""
+    require("rich", *(("PIL",) if args.picture else ()))
+    console = open_console(args.json)
+    choice = ModelChoice.from_args(args)
+    subjects = _read_subjects(args)
+    _check_outputs(args)
+    model = opener(choice)
+    check_text(subjects.texts, model)
+    config = _plan(args, model)
+    samples, reports = _measure(model, config, subjects, console)
+    found = _to_profile(args, model, config, subjects, samples)
+    ratios = _core_set_ratios(found)
+    _write(args, found, console)
+    print_roles(console, found.roles)
+    say(console, _describe_ratios(ratios))
+    if args.json is not None:
+        report = _to_dict(args, model, found, ratios, reports)
+        write_report(args.json, environment(args.argv, model.device) | report)
+
+
+def _read_subjects(args: argparse.Namespace) -> _Subjects:
+    files = args.embedding or []
+    if files and args.prompt and len(files) != len(args.prompt):
+        raise DummyForcingError(
+            f"{len(args.prompt)} prompts label {len(files)} embeddings; give one --prompt per --embedding, or none"
+        )
+    prompts = tuple(args.prompt or [file.stem for file in files] or PROMPTS)
+    texts = tuple(embed(prompt, file) for prompt, file in zip(prompts, files or [None] * len(prompts), strict=True))
+    return _Subjects(prompts, texts, tuple(range(args.seeds)))
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    check_suffix(args.output, (".safetensors",), "a head profile")
+    pictures = [] if args.picture is None else [args.picture]
+    for picture in pictures:
+        check_suffix(picture, (".png",), "a picture")
+    check_outputs([args.output, *pictures, *report_paths(args.json)])
+
+
+def _plan(args: argparse.Namespace, model: ARVideoModel) -> StreamConfig:
+    family = model.family
+    latents = count_latents(args.latents, None, family.latent_frames, family.chunk_frames)
+    least = 2 * family.chunk_frames
+    if latents < least:
+        raise DummyForcingError(
+            f"{latents} latent frames are one chunk, which has no history to score; use --latents {least} or more"
+        )
+    return model.stream_config(latents, MemoryConfig(keep=Dense()), pixel_size=args.size)
+
+
+def _measure(
+    model: ARVideoModel, config: StreamConfig, subjects: _Subjects, console: Console
+) -> tuple[Tensor, list[RunReport]]:
+    """Masses fp32 [prompts x seeds, chunks - 1, passes, layers, heads, 3] and what each video cost."""
+    recorder = MassRecorder(
+        len(model.backbone.blocks),
+        row_fraction=DummyForcing().row_fraction,
+        seed=DummyForcing().seed,
+        wants=lambda clock: clock.chunk >= 1,
+    )
+    samples, reports = [], []
+    for index, text in enumerate(subjects.texts):
+        for seed in subjects.seeds:
+            title = f"prompt {index + 1}/{len(subjects.texts)}, seed {seed}"
+            recorder.clear()
+            job = VideoJob(title, text, config, seed, (recorder,))
+            reports.append(run_video(model, job, console=console))
+            samples.append(_collect(recorder, reports[-1].chunks, len(config.sigmas)))
+    return torch.stack(samples), reports
+
+
+def _collect(recorder: MassRecorder, chunks: int, passes: int) -> Tensor:
+    """Masses [chunks - 1, passes, layers, heads, 3] of the video just made."""
+    return torch.stack(
+        [torch.stack([recorder.masses(chunk, p)[0] for p in range(passes)]) for chunk in range(1, chunks)]
+    )
+
+
+def _to_profile(
+    args: argparse.Namespace, model: ARVideoModel, config: StreamConfig, subjects: _Subjects, samples: Tensor
+) -> HeadProfile:
+    """Roles from the mean over prompts, seeds and chunks of the masses in the clean pass.
+
+    The clean pass, because that is what online classification sees too.
+    """
+    masses = samples[:, :, -1].mean(dim=(0, 1))
+    return HeadProfile(
+        fingerprint=model.fingerprint,
+        shape=model.backbone.shape.to_dict(),
+        prompts=subjects.prompts,
+        seeds=subjects.seeds,
+        latent_size=config.latent_size,
+        method={
+            "dummy_ratio": args.dummy_ratio,
+            "cost": args.cost,
+            "masses": "mean over prompts, seeds and chunks from 1 of the clean pass",
+            "row_fraction": DummyForcing().row_fraction,
+            "latent_frames": config.total_frames,
+        },
+        masses=masses,
+        roles=program_heads(masses, args.dummy_ratio, args.cost),
+        samples=samples,
+    )
+
+
+def _core_set_ratios(found: HeadProfile) -> dict[str, float | None]:
+    """`stability` of the dummy set; None along an axis of length 1, which says nothing."""
+    ratios = stability(found.samples, found.method["dummy_ratio"], found.method["cost"])
+    told = [length > 1 for length in found.samples.shape[: len(ratios)]]
+    return {name: ratio if tells else None for (name, ratio), tells in zip(ratios.items(), told, strict=True)}
+
+
+def _describe_ratios(ratios: dict[str, float | None]) -> str:
+    parts = (f"{name} {'-' if ratio is None else f'{ratio:.2f}'}" for name, ratio in ratios.items())
+    return f"dummy heads in common (core-set ratio) over {', '.join(parts)}"
+
+
+def _write(args: argparse.Namespace, found: HeadProfile, console: Console) -> None:
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    found.save(args.output)
+    say(console, f"wrote {args.output}: {describe_roles(found.roles)}")
+    if args.picture is not None:
+        write_heat_map(args.picture, found.masses, found.roles)
+        say(console, f"wrote {args.picture}")
+
+
+def write_heat_map(path: Path, masses: Tensor, roles: Tensor) -> None:
+    """Draw head roles to a .png file that is complete or not there."""
+    png = io.BytesIO()
+    draw_heat_map(masses, roles).save(png, format="PNG")
+    write_file(path, png.getvalue())
+
+
+def _to_dict(
+    args: argparse.Namespace,
+    model: ARVideoModel,
+    found: HeadProfile,
+    ratios: dict[str, float | None],
+    reports: list[RunReport],
+) -> dict[str, Any]:
+    return {
+        "model": {"path": args.model, "family": model.family.name, "fingerprint": model.fingerprint},
+        "prompts": found.prompts,
+        "seeds": found.seeds,
+        "latent_size": found.latent_size,
+        "method": found.method,
+        "heads": heads_to_dict(found.roles),
+        "core_set_ratios": ratios,
+        "output": str(args.output),
+        "videos": [report.to_dict() for report in reports],
+    }

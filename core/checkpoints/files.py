@@ -1,0 +1,156 @@
+"""Reading safetensors files, alone or as the shards of a folder. Pickles are refused: opening one runs its code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+from typing import TypeVar
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from .names import looks_like_vae
+
+SUFFIX = ".safetensors"
+_INDEX = f"*{SUFFIX}.index.json"
+_CONVERT = "convert it with safetensors.torch.save_file(state_dict, path)"
+_OTHER_FORMATS = (
+    (b"PK\x03\x04", f"a PyTorch .pt or zip file, whose pickles can run code when opened; {_CONVERT}"),
+    (b"\x80", f"a PyTorch pickle, which can run code when opened; {_CONVERT}"),
+    (b"GGUF", "a GGUF file; choose a safetensors version of the model"),
+    (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with 'git lfs pull'"),
+)
+_SNIFF_BYTES = 32
+
+Read = TypeVar("Read")
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read one safetensors file.
+
+    Returns:
+        Tensors on the CPU by name, and the file's metadata. The tensors are memory-mapped: copy what must outlive
+        a change of the file.
+
+    Raises:
+        DummyForcingError: no such file, a folder, cut short, or another format.
+    """
+    return _with_file(path, lambda file: (_tensors(file), file.metadata() or {}))
+
+
+def tensor_names(path: Path) -> frozenset[str]:
+    """Names of the tensors in a safetensors file; reads the header only. Raises like `read_tensors`."""
+    return _with_file(path, lambda file: frozenset(file.keys()))
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a checkpoint that lies in a folder, in one file or in several shards.
+
+    A `*.safetensors.index.json` says which files belong to it; without one, all safetensors files that are no VAE
+    do. Where shards disagree on a metadata entry, the first in alphabetical order wins.
+
+    Raises:
+        DummyForcingError: nothing to read, a bad index, a tensor that is in two files, or as `read_tensors`.
+    """
+    tensors: dict[str, Tensor] = {}
+    metadata: dict[str, str] = {}
+    origin: dict[str, Path] = {}
+    for shard in _shards(folder):
+        found, facts = read_tensors(shard)
+        for name in found.keys() & tensors.keys():
+            raise DummyForcingError(
+                f"{name!r} is in both {origin[name].name} and {shard.name} of {folder}; "
+                "leave one checkpoint in the folder or choose a single file"
+            )
+        tensors |= found
+        metadata = facts | metadata
+        origin |= dict.fromkeys(found, shard)
+    return tensors, metadata
+
+
+def find_vaes(folder: Path) -> list[Path]:
+    """Safetensors files in a folder that hold a Wan VAE, told by the names of their tensors."""
+    return [path for path in _safetensors_in(folder) if looks_like_vae(tensor_names(path))]
+
+
+def _tensors(file) -> dict[str, Tensor]:
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def _with_file(path: Path, read: Callable[..., Read]) -> Read:
+    try:
+        if path.is_dir():
+            raise DummyForcingError(f"{path} is a folder; choose a {SUFFIX} file in it")
+        if not path.is_file():
+            raise DummyForcingError(f"there is no file {path}; check the path")
+        with safe_open(path, framework="pt") as file:
+            return read(file)
+    except SafetensorError as error:
+        raise DummyForcingError(_explain(path, error)) from error
+    except OSError as error:
+        raise DummyForcingError(
+            f"cannot read {path}: {error.strerror or error}; check its permissions and the disk"
+        ) from error
+
+
+def _explain(path: Path, error: SafetensorError) -> str:
+    """Why a file is no safetensors file, by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(_SNIFF_BYTES)
+    if head[8:9] == b"{":  # where safetensors' header begins, after eight bytes of length
+        return f"{path} is cut short or damaged ({_one_line(error)}); download it again"
+    for magic, kind in _OTHER_FORMATS:
+        if head.startswith(magic):
+            return f"{path} is {kind}"
+    return f"{path} is not a safetensors file ({_one_line(error)}); choose a {SUFFIX} checkpoint"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _shards(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DummyForcingError(f"there is no folder {folder}; check the path")
+    indices = _visible(folder, _INDEX)
+    if len(indices) > 1:
+        names = ", ".join(index.name for index in indices)
+        raise DummyForcingError(f"{folder} has several checkpoints ({names}); leave one index in the folder")
+    if indices:
+        return _shards_of(indices[0])
+    shards = [path for path in _safetensors_in(folder) if not looks_like_vae(tensor_names(path))]
+    if not shards:
+        raise DummyForcingError(
+            f"{folder} has no {SUFFIX} file with a backbone; choose the checkpoint's folder or file"
+        )
+    return shards
+
+
+def _shards_of(index: Path) -> list[Path]:
+    """The files an index speaks of; it may name only its neighbours."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DummyForcingError(
+            f"{index} is not a shard index ({_one_line(error)}); expected a JSON 'weight_map'; download it again"
+        ) from error
+    for name in names:
+        # Windows rules also cover those of POSIX: both separators and drive letters count.
+        if not isinstance(name, str) or PureWindowsPath(name).name != name or not name.endswith(SUFFIX):
+            raise DummyForcingError(
+                f"{index} names the shard {name!r}; expected a {SUFFIX} file beside it; download it again"
+            )
+    if not names:
+        raise DummyForcingError(f"{index} names no shards; download the checkpoint again")
+    return [index.parent / name for name in sorted(names)]
+
+
+def _safetensors_in(folder: Path) -> list[Path]:
+    return _visible(folder, f"*{SUFFIX}")
+
+
+def _visible(folder: Path, pattern: str) -> list[Path]:
+    """Matching files, sorted, without the hidden ones that file managers and downloads leave behind."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))

@@ -1,0 +1,128 @@
+"""An opened model: backbone, VAE and family, with all that a stream needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import DummyForcingError
+from ..memory.config import MemoryConfig
+from ..stream.loop import StreamConfig
+from ..wan.container import CausalWan
+from ..wan.shape import PATCH
+from ..wan.vae import WanVAE
+from ..wan.vae_stream import PIXELS_PER_LATENT
+from . import families
+from .files import find_vaes
+from .load import backbone_fingerprint, load_backbone, load_vae
+
+_PIXEL_STEP = PIXELS_PER_LATENT * PATCH
+
+
+@dataclass(frozen=True, eq=False)
+class ARVideoModel:
+    """An autoregressive video model, ready to stream.
+
+    Attributes:
+        backbone: denoises; in eval mode, without gradients.
+        vae: of the same latent channels; None where only latents are wanted.
+        family: how the model is run.
+        fingerprint: 16 hex digits that identify the weights, see `backbone_fingerprint`.
+        device, dtype: of backbone and VAE; text embeddings must be given in them.
+    """
+
+    backbone: CausalWan
+    vae: WanVAE | None
+    family: families.Family
+    fingerprint: str
+    device: torch.device
+    dtype: torch.dtype
+
+    def __post_init__(self) -> None:
+        channels = self.backbone.shape.out_channels
+        if self.backbone.shape.in_channels != channels:
+            raise DummyForcingError(
+                f"the backbone reads {self.backbone.shape.in_channels} channels and writes {channels}; "
+                "use a text-to-video checkpoint"
+            )
+        if self.vae is not None and self.vae.shape.latent_channels != channels:
+            raise DummyForcingError(
+                f"the VAE has {self.vae.shape.latent_channels} latent channels, the backbone {channels}; "
+                "use the VAE that belongs to the backbone"
+            )
+
+    def stream_config(
+        self,
+        latent_frames: int | None,
+        memory: MemoryConfig,
+        pixel_size: tuple[int, int] | None = None,
+        sigmas: Sequence[float] | None = None,
+    ) -> StreamConfig:
+        """Settings of one video, the family's where none are given.
+
+        Args:
+            latent_frames: length, a multiple of the family's chunk; None streams without end
+                (`family.latent_frames` is the usual length).
+            memory: what is kept and read.
+            pixel_size: (height, width), multiples of 16; by default the family's.
+            sigmas: noise levels; by default the family's.
+
+        Raises:
+            DummyForcingError: a size, length or list that the model cannot run.
+        """
+        size = self.family.pixel_size if pixel_size is None else pixel_size
+        if len(size) != 2 or any(side < _PIXEL_STEP or side % _PIXEL_STEP for side in size):
+            raise DummyForcingError(
+                f"a video size of {' x '.join(map(str, size))} pixels (height x width) does not fit the model; "
+                f"use multiples of {_PIXEL_STEP}"
+            )
+        return StreamConfig(
+            sigmas=self.family.sigmas if sigmas is None else tuple(sigmas),
+            chunk_frames=self.family.chunk_frames,
+            total_frames=latent_frames,
+            latent_size=(size[0] // PIXELS_PER_LATENT, size[1] // PIXELS_PER_LATENT),
+            channels=self.backbone.shape.in_channels,
+            memory=memory,
+        )
+
+
+def open_checkpoint(
+    path: str | Path,
+    *,
+    vae: str | Path | None = None,
+    family: str = "self-forcing",
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ARVideoModel:
+    """Open a model for streaming.
+
+    Args:
+        path: the backbone's safetensors file, or a folder with it, maybe in shards, and maybe with its VAE.
+        vae: the VAE's safetensors file; by default the one in the folder, if there is one.
+        family: name of a row of `families.FAMILIES`; weights do not tell it.
+
+    Raises:
+        DummyForcingError: an unknown family, or a file that cannot be loaded.
+    """
+    path, row = Path(path), families.family(family)
+    vae_path = _vae_beside(path) if vae is None else Path(vae)
+    backbone = load_backbone(path, device, dtype)
+    return ARVideoModel(
+        backbone=backbone,
+        vae=None if vae_path is None else load_vae(vae_path, device, dtype),
+        family=row,
+        fingerprint=backbone_fingerprint(backbone),
+        device=torch.device(device),
+        dtype=dtype,
+    )
+
+
+def _vae_beside(path: Path) -> Path | None:
+    found = find_vaes(path) if path.is_dir() else []
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise DummyForcingError(f"{path} has several VAEs ({names}); say which one to use")
+    return found[0] if found else None

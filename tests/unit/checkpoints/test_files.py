@@ -1,0 +1,153 @@
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dummy_forcing.core.checkpoints.files import find_vaes, read_folder, read_tensors, tensor_names
+
+PARTS = ({"a": torch.arange(3.0), "b": torch.ones(2, 2)}, {"c": torch.full((1,), 7.0)})
+WHOLE = PARTS[0] | PARTS[1]
+
+
+def write_index(folder, *names, name="model.safetensors.index.json"):
+    (folder / name).write_text(json.dumps({"weight_map": {str(i): shard for i, shard in enumerate(names)}}))
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_file_gives_its_tensors_and_metadata(save):
+    path = save(WHOLE, metadata={"config": "{}"})
+    tensors, metadata = read_tensors(path)
+    assert_same(tensors, load_file(path))
+    assert metadata == {"config": "{}"}
+    assert tensor_names(path) == set(WHOLE)
+
+
+def test_a_file_without_metadata(save):
+    assert read_tensors(save(WHOLE, metadata=None))[1] == {}
+
+
+@pytest.mark.parametrize("read", [read_tensors, tensor_names])
+def test_no_such_file(tmp_path, refused, read):
+    with refused("there is no file", "check the path"):
+        read(tmp_path / "none.safetensors")
+
+
+def test_a_folder_is_no_file(tmp_path, refused):
+    with refused("is a folder", "choose a .safetensors file"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [100, -1])
+def test_a_file_cut_short(save, refused, kept):
+    path = save(WHOLE)
+    path.write_bytes(path.read_bytes()[:kept])
+    with refused("cut short or damaged", "download it again"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle(tmp_path, refused, zipped):
+    path = tmp_path / "model.pt"
+    torch.save(WHOLE, path, _use_new_zipfile_serialization=zipped)
+    with refused("can run code when opened", "save_file"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "not a safetensors file"),
+        (b"short", "not a safetensors file"),
+        (b"Once upon a time\nthere was a file.\n" * 9, "not a safetensors file"),
+        (b"<!DOCTYPE html>\n<html></html>", "not a safetensors file"),
+        (b"GGUF" + bytes(60), "GGUF"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+    ],
+)
+def test_other_formats(tmp_path, refused, content, word):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with refused(word, str(path)):
+        read_tensors(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(save, refused):
+    path = save(WHOLE)
+    path.chmod(0)
+    with refused("cannot read", "permissions"):
+        read_tensors(path)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_shards_are_merged(tmp_path, save, indexed):
+    save(PARTS[0], "part-1.safetensors", {"config": "{}", "part": "1"})
+    save(PARTS[1], "part-2.safetensors", {"part": "2", "more": "x"})
+    save(WHOLE, "._part-1.safetensors")
+    if indexed:
+        save(WHOLE, "other_model.safetensors")
+        write_index(tmp_path, "part-1.safetensors", "part-2.safetensors", "part-1.safetensors")
+    tensors, metadata = read_folder(tmp_path)
+    assert_same(tensors, WHOLE)
+    assert metadata == {"config": "{}", "part": "1", "more": "x"}
+
+
+def test_a_vae_is_told_by_its_tensors(tmp_path, save, vae_file, tiny_vae):
+    save({f"model.{name}": value for name, value in tiny_vae.state_dict().items()}, "wrapped.safetensors")
+    save(WHOLE, "my_vae.safetensors")
+    assert [path.name for path in find_vaes(tmp_path)] == [vae_file.name, "wrapped.safetensors"]
+    assert_same(read_folder(tmp_path)[0], WHOLE)
+
+
+def test_a_tensor_in_two_files(tmp_path, save, refused):
+    save(PARTS[0], "one.safetensors")
+    save({"b": PARTS[0]["b"]}, "two.safetensors")
+    with refused("'b' is in both one.safetensors and two.safetensors"):
+        read_folder(tmp_path)
+
+
+def test_a_folder_with_nothing_to_read(tmp_path, vae_file, refused):
+    with refused("no .safetensors file with a backbone"):
+        read_folder(tmp_path)
+    with refused("there is no folder"):
+        read_folder(tmp_path / "none")
+
+
+def test_a_shard_is_missing(tmp_path, save, refused):
+    save(PARTS[0], "part-1.safetensors")
+    write_index(tmp_path, "part-1.safetensors", "part-2.safetensors")
+    with refused("there is no file", "part-2.safetensors"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.safetensors", "/etc/secret.safetensors", "sub/a.safetensors", "a\\b.safetensors",
+     "C:x.safetensors", "..", "", "model.pt", 3, None, ["x"]],
+)  # fmt: skip
+def test_an_index_stays_in_its_folder(tmp_path, save, refused, name):
+    save(WHOLE, "inner/model.safetensors")
+    save(WHOLE, "secret.safetensors")
+    write_index(tmp_path / "inner", name)
+    with refused("model.safetensors.index.json", "download it again"):
+        read_folder(tmp_path / "inner")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', "\udcff"])
+def test_an_index_that_is_none(tmp_path, refused, text):
+    (tmp_path / "m.safetensors.index.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    with refused("m.safetensors.index.json", "download"):
+        read_folder(tmp_path)
+
+
+def test_two_indices(tmp_path, refused):
+    write_index(tmp_path, "a.safetensors")
+    write_index(tmp_path, "b.safetensors", name="other.safetensors.index.json")
+    with refused("several checkpoints"):
+        read_folder(tmp_path)

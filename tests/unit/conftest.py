@@ -1,0 +1,26 @@
+"""Fixtures that several folders of unit tests share."""
+
+import pytest
+import torch
+
+from dummy_forcing.core.wan.container import CausalWan
+from dummy_forcing.core.wan.shape import WanShape
+
+TINY = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, in_channels=4, out_channels=4, freq_dim=32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tensors of a few hundred numbers are several times slower on more than one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_wan() -> CausalWan:
+    """A random causal Wan of 2 layers x 4 heads that takes 4-channel latents; tests must leave it as it is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return CausalWan(TINY).requires_grad_(False)

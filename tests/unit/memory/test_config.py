@@ -1,0 +1,131 @@
+"""Memory configurations: JSON, and what is said about invalid ones."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory.config import KEEP_METHODS, Dense, DummyForcing, MemoryConfig, Window
+from dummy_forcing.core.memory.keep import KeepShape
+
+CONFIGS = [
+    MemoryConfig(),
+    MemoryConfig(Dense()),
+    MemoryConfig(Window(1, 9)),
+    MemoryConfig(DummyForcing()),
+    MemoryConfig(DummyForcing(0.25, None, 0, 2, "paper", 0.1, -3)),
+    MemoryConfig(DummyForcing(roles=((0, 1, 2), (2, 2, 1)), classification_chunk=0)),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_json_round_trip(config):
+    assert MemoryConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@given(
+    st.builds(
+        DummyForcing,
+        dummy_ratio=st.floats(0, 1),
+        local_context=st.none() | st.integers(1, 99),
+        packed_frames=st.integers(0, 9),
+        classification_chunk=st.integers(1, 9),
+        cost=st.sampled_from(["normalised", "paper"]),
+        row_fraction=st.floats(0, 1, exclude_min=True),
+        seed=st.integers(),
+        roles=st.none() | st.just(((0, 1), (2, 0))),
+    )
+)
+def test_json_round_trip_of_any_dummy_forcing(keep):
+    config = MemoryConfig(keep)
+    assert MemoryConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_every_method_survives_json():
+    assert {type(config.keep) for config in CONFIGS} == set(KEEP_METHODS.values())
+
+
+def test_left_out_slots_and_options_have_their_defaults():
+    assert MemoryConfig.from_dict({}) == MemoryConfig(Dense())
+    assert MemoryConfig.from_dict({"keep": {"method": "window", "size": 20}}) == MemoryConfig(Window(size=20))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"forget": {}}, "unknown memory slots ['forget']; expected 'keep'"),
+        (
+            {"keep": {"method": "magic"}},
+            "unknown memory method 'magic'; expected one of dense, window, dummy_forcing",
+        ),
+        ({"keep": {}}, "unknown memory method None"),
+        ({"keep": {"method": ["window"]}}, "unknown memory method ['window']"),
+        ({"keep": "dense"}, "'method'"),
+        ({"keep": None}, "'method'"),
+        (
+            {"keep": {"method": "window", "sise": 3}},
+            "memory method 'window' has no option ['sise']; it has ['sink', 'size']",
+        ),
+        ({"keep": {"method": "window", "size": "many"}}, "memory method 'window'"),
+        ({"keep": {"method": "dummy_forcing", "roles": [1, 2]}}, "memory method 'dummy_forcing'"),
+        ({"keep": {"method": "window", "size": 0}}, "window of 0 frames with a sink of 3: expected size >= 1"),
+    ],
+)
+def test_invalid_json_is_one_clear_line(values, message):
+    with pytest.raises(DummyForcingError) as error:
+        MemoryConfig.from_dict(values)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dummy_ratio": -0.1}, "dummy ratio is -0.1; expected a share between 0 and 1"),
+        ({"dummy_ratio": 1.5}, "dummy ratio is 1.5"),
+        ({"dummy_ratio": float("nan")}, "dummy ratio is nan"),
+        ({"local_context": 0}, "local context is 0; expected at least 1 chunk"),
+        ({"packed_frames": -1}, "packed frames is -1; expected 0 or more"),
+        ({"classification_chunk": 0}, "classification chunk is 0; expected at least 1"),
+        ({"classification_chunk": -1, "roles": ((0,),)}, "classification chunk is -1; expected at least 0"),
+        ({"cost": "free"}, "cost rule is 'free'; expected 'normalised' or 'paper'"),
+        ({"row_fraction": 0.0}, "row fraction is 0.0; expected a share above 0 up to 1"),
+        ({"row_fraction": 1.1}, "row fraction is 1.1"),
+    ],
+)
+def test_invalid_dummy_forcing_options(options, message):
+    with pytest.raises(DummyForcingError) as error:
+        DummyForcing(**options)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"sink": -1}, {"size": 0}, {"size": -5}])
+def test_invalid_window_options(options):
+    with pytest.raises(DummyForcingError, match=r"expected size >= 1 and sink >= 0"):
+        Window(**options)
+
+
+def test_a_window_must_hold_its_sink_and_one_chunk():
+    shape = KeepShape(layers=1, heads=1, chunk_frames=3)
+    Window(sink=3, size=6).begin(shape)
+    with pytest.raises(DummyForcingError, match="use a size of at least 6"):
+        Window(sink=3, size=5).begin(shape)
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        (((0, 1),), "1 x 2 roles but the model has 2 layers x 2 heads"),
+        (((0, 1), (1, 1), (0, 0)), "3 x 2 roles but the model has"),
+        ((), "but the model has 2 layers x 2 heads"),
+        (((0, 1), (1,)), "roles"),
+        (((0, 1), (1, 3)), "roles"),
+        (((0, 1), (1, -1)), "roles"),
+    ],
+)
+def test_roles_must_fit_the_model(roles, message):
+    with pytest.raises(DummyForcingError) as error:
+        DummyForcing(roles=roles).begin(KeepShape(layers=2, heads=2, chunk_frames=3))
+    assert message in str(error.value)

@@ -1,0 +1,142 @@
+"""Stage 3: the toy world's causal Wan, trained by teacher forcing with flow matching."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dummy_forcing.core.stream.sigmas import shift_sigma, warp_steps
+from dummy_forcing.core.wan.container import CausalWan
+from dummy_forcing.core.wan.forward import encode_prompt, forward_chunk
+from dummy_forcing.core.wan.shape import WanShape
+from dummy_forcing.core.world.vocabulary import TEXT_DIM
+
+from .latents import LatentPool
+from .muon import Optimisers
+from .progress import Stage, learning_rate, step_generator, update_average
+from .teacher_forcing import TeacherForcing, TeacherForcingClock
+
+SHAPE = WanShape(dim=192, heads=6, layers=6, ffn_dim=1024, text_dim=TEXT_DIM)
+CHUNK_FRAMES = 3
+SHIFT = 5.0
+STEPS = (1000, 750, 500, 250)
+_EMBEDDINGS = ("patch_embedding", "text_embedding.0", "time_embedding.0", "head.head")
+
+
+@dataclass(frozen=True)
+class BackboneTraining:
+    """Hyper-parameters of stage 3."""
+
+    steps: int = 2400
+    batch: int = 5
+    first_scenes: int = 512  # scenes encoded before training; one more a step
+    muon_rate: float = 0.02
+    adam_rate: float = 2e-3
+    sampled_levels: float = 0.75  # share of chunks at exactly the sampler's noise levels
+    context_noise: float = 0.15  # most noise on the clean past, against drift
+    average: float = 0.995
+    validate_every: int = 100
+
+
+def train_backbone(folder: Path, pool: LatentPool, config: BackboneTraining, seed: int) -> CausalWan:
+    """Train, or go on training, and return the averaged weights in fp32."""
+    stage = Stage(folder, "backbone")
+    torch.manual_seed(seed)
+    model = _initial(SHAPE)
+    average = copy.deepcopy(model)
+    optimisers = Optimisers(model, config.muon_rate, config.adam_rate, adam_names=_EMBEDDINGS)
+    worker = copy.deepcopy(model).bfloat16()  # computes in bf16; master weights stay fp32
+    first = 0
+    if state := stage.load():
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimisers.load_state_dict(state["optimisers"])
+        first = state["step"]
+    held_out = [pool.scene(-1 - i) for i in range(config.batch)]
+    for step in range(first, config.steps):
+        pool.grow_to(config.first_scenes + step)
+        optimisers.set_rate(learning_rate(step, config.steps))
+        generator = step_generator(seed, step)
+        indices = torch.randint(len(pool), (config.batch,), generator=generator)
+        loss = _train_step(model, worker, optimisers, pool.batch(indices), config, generator)
+        update_average(average, model, step, config.average)
+        if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
+            stage.log(step=step + 1, loss=loss, scenes=len(pool), **_validate(average, held_out))
+            pool.save()
+            stage.save(
+                model=model.state_dict(),
+                average=average.state_dict(),
+                optimisers=optimisers.state_dict(),
+                step=step + 1,
+            )
+    return average
+
+
+@torch.no_grad()
+def _initial(shape: WanShape) -> CausalWan:
+    """Random weights; the flow starts at zero."""
+    model = CausalWan(shape)
+    model.head.head.weight.zero_()
+    model.head.head.bias.zero_()
+    return model
+
+
+def _train_step(model, worker, optimisers: Optimisers, batch, config: BackboneTraining, generator) -> float:
+    for fast, master in zip(worker.parameters(), model.parameters(), strict=True):
+        fast.data.copy_(master.data)
+        fast.grad = None
+    loss = _loss(worker, *batch, _draw_levels(len(batch[0]), batch[0].shape[2], config, generator),
+                 config.context_noise, generator)  # fmt: skip
+    loss.backward()
+    for fast, master in zip(worker.parameters(), model.parameters(), strict=True):
+        master.grad = fast.grad.float()
+    optimisers.apply()
+    return loss.item()
+
+
+def _draw_levels(batch: int, frames: int, config: BackboneTraining, generator: torch.Generator) -> Tensor:
+    """A noise level for every chunk, [batch, chunks]: mostly those of the sampler, else any."""
+    shape = (batch, frames // CHUNK_FRAMES)
+    levels = torch.tensor(warp_steps(STEPS, SHIFT)[:-1])
+    sampled = levels[torch.randint(len(levels), shape, generator=generator)]
+    anywhere = torch.rand(shape, generator=generator)
+    anywhere = SHIFT * anywhere / (1 + (SHIFT - 1) * anywhere)
+    return torch.where(torch.rand(shape, generator=generator) < config.sampled_levels, sampled, anywhere)
+
+
+def _loss(model, latents: Tensor, text: Tensor, levels: Tensor, context_noise: float, generator) -> Tensor:
+    """Mean squared error of the flow over all noisy frames."""
+    batch, _, frames, height, width = latents.shape
+    sigma = levels.repeat_interleave(CHUNK_FRAMES, dim=1)
+    noise = torch.randn(latents.shape, generator=generator)
+    s = sigma[:, None, :, None, None]
+    noisy = torch.lerp(latents, noise, s)
+    # half of the clips get a past that is slightly off, as a generated past will be
+    strength = context_noise * (2 * torch.rand(batch, generator=generator) - 1).clamp(min=0)
+    clean = latents + strength.view(-1, 1, 1, 1, 1) * torch.randn(latents.shape, generator=generator)
+    dtype = next(model.parameters()).dtype
+    x = torch.cat([clean, noisy], dim=2).to(dtype)
+    t = torch.cat([torch.zeros_like(sigma), 1000 * sigma], dim=1)
+    clock = TeacherForcingClock(frames, CHUNK_FRAMES, SHAPE.tokens_per_frame(height, width))
+    prompt = encode_prompt(model, text.to(dtype))
+    flow = forward_chunk(model, x, t, prompt, TeacherForcing(clock), clock)[:, :, frames:]
+    return F.mse_loss(flow.float(), noise - latents)
+
+
+@torch.no_grad()
+def _validate(model: CausalWan, scenes: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Flow error on held-out scenes at each of the sampler's noise levels."""
+    latents = torch.stack([item[0] for item in scenes]).float()
+    text = torch.stack([item[1] for item in scenes])
+    model = copy.deepcopy(model).bfloat16()
+    losses = {}
+    for sigma in (shift_sigma(step / 1000, SHIFT) for step in STEPS):
+        levels = torch.full((len(scenes), latents.shape[2] // CHUNK_FRAMES), sigma)
+        generator = torch.Generator().manual_seed(5)
+        losses[f"flow_{sigma:.3f}"] = float(_loss(model, latents, text, levels, 0.0, generator))
+    return losses
