@@ -16,12 +16,12 @@ COLOUR_REACH = 0.3
 VISIBLE_AREA = (12.0, 1100.0)
 """Area in pixels within which a mask counts as an object; objects of the world have 250 to 710 in full view."""
 
-# RGB, because objects meet the background, and blur meets both, by linear mixing in RGB: along an edge a pixel moves
-# on the straight line from background to palette colour, so its opacity and its hue error separate exactly.
+# RGB, because edges and blur mix linearly in RGB: a pixel at an edge lies on the straight line from background to
+# palette colour, so its opacity and its hue error separate exactly.
 _DARK = torch.tensor([0.11, 0.10, 0.14])  # mid-tone background; its real spread moves an edge by under 0.1 px
 _OPACITY = (0.3, 0.7)  # ramp centred on half cover, where the true edge is; faint ghosts stay below it
 _HUE_ERROR = (0.2, COLOUR_REACH)  # ramp, in RGB distance at full opacity
-_TOUCH = 5.0  # pixels of contact below which an object still counts as clear: a triangle's tip may leave the picture
+_TOUCH = 5.0  # pixels of contact up to which an object counts as clear: a triangle's tip may leave the picture
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,8 @@ def _ramp(value: Tensor, low: float, high: float) -> Tensor:
 
 
 def _grow(mask: Tensor, pixels: int) -> Tensor:
-    return F.max_pool2d(mask, 2 * pixels + 1, 1, pixels)
+    side = 2 * pixels + 1
+    return F.max_pool2d(F.max_pool2d(mask, (side, 1), 1, (pixels, 0)), (1, side), 1, (0, pixels))
 
 
 def _inside_colour(frames: Tensor, mask: Tensor) -> Tensor:

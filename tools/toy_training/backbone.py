@@ -32,9 +32,9 @@ _EMBEDDINGS = ("patch_embedding", "text_embedding.0", "time_embedding.0", "head.
 class BackboneTraining:
     """Hyper-parameters of stage 3."""
 
-    steps: int = 2400
+    steps: int = 1700
     batch: int = 5
-    first_scenes: int = 512  # scenes encoded before training; one more a step
+    first_scenes: int = 512  # scenes encoded before training; one more every second step
     muon_rate: float = 0.02
     adam_rate: float = 2e-3
     sampled_levels: float = 0.75  # share of chunks at exactly the sampler's noise levels
@@ -59,7 +59,7 @@ def train_backbone(folder: Path, pool: LatentPool, config: BackboneTraining, see
         first = state["step"]
     held_out = [pool.scene(-1 - i) for i in range(config.batch)]
     for step in range(first, config.steps):
-        pool.grow_to(config.first_scenes + step)
+        pool.grow_to(config.first_scenes + step // 2)
         optimisers.set_rate(learning_rate(step, config.steps))
         generator = step_generator(seed, step)
         indices = torch.randint(len(pool), (config.batch,), generator=generator)
@@ -124,7 +124,7 @@ def _loss(model, latents: Tensor, text: Tensor, levels: Tensor, context_noise: f
     t = torch.cat([torch.zeros_like(sigma), 1000 * sigma], dim=1)
     clock = TeacherForcingClock(frames, CHUNK_FRAMES, SHAPE.tokens_per_frame(height, width))
     prompt = encode_prompt(model, text.to(dtype))
-    flow = forward_chunk(model, x, t, prompt, TeacherForcing(clock), clock)[:, :, frames:]
+    flow = forward_chunk(model, x, t, prompt, TeacherForcing(), clock)[:, :, frames:]
     return F.mse_loss(flow.float(), noise - latents)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -28,19 +27,27 @@ class TeacherForcingClock:
 
 
 class TeacherForcing:
-    """The training-time counterpart of a dense memory."""
+    """The training-time counterpart of a dense memory.
 
-    def __init__(self, clock: TeacherForcingClock):
-        chunk = torch.arange(clock.frames * clock.tokens_per_frame) // (clock.chunk_frames * clock.tokens_per_frame)
-        query, key = chunk[:, None], chunk[None, :]
-        self._clean = query >= key
-        self._noisy = torch.cat([query > key, query == key], dim=1)
+    Plain matrix products instead of a masked fused call: the fused backward for heads this narrow takes several
+    times as long on a CPU, and most of the mask would be empty.
+    """
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: TeacherForcingClock) -> Tensor:
         """q, k, v [B, 2 * F * n, H, D] -> attention output of the same shape."""
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        half = clock.frames * clock.tokens_per_frame
-        clean_q, noisy_q = q.split(half, dim=2)
-        clean = F.scaled_dot_product_attention(clean_q, k[:, :, :half], v[:, :, :half], attn_mask=self._clean)
-        noisy = F.scaled_dot_product_attention(noisy_q, k, v, attn_mask=self._noisy)
-        return torch.cat([clean, noisy], dim=2).transpose(1, 2)
+        chunks = clock.frames // clock.chunk_frames
+        # [B, L, H, D] -> per chunk [B, H, 2 (clean, noisy), tokens, D]
+        q, k, v = (x.unflatten(1, (2, chunks, -1)).permute(0, 4, 1, 2, 3, 5).unbind(3) for x in (q, k, v))
+        outputs = [self._chunk(index, q, k, v) for index in range(chunks)]
+        return torch.stack(outputs, dim=3).permute(0, 2, 3, 4, 1, 5).flatten(1, 3)
+
+    def _chunk(self, index: int, q, k, v) -> Tensor:
+        own = q[index] @ k[index].transpose(-1, -2)
+        scale = q[index].shape[-1] ** -0.5
+        if index == 0:
+            return (own * scale).softmax(-1) @ v[index]
+        past_k, past_v = (torch.cat([x[i][:, :, 0] for i in range(index)], dim=2) for x in (k, v))
+        past = (q[index].flatten(2, 3) @ past_k.transpose(-1, -2)).unflatten(2, own.shape[2:4])
+        weights = (torch.cat([past, own], dim=-1) * scale).softmax(-1)
+        past, own = weights.split([past.shape[-1], own.shape[-1]], dim=-1)
+        return (past.flatten(2, 3) @ past_v).unflatten(2, own.shape[2:4]) + own @ v[index]
