@@ -42,10 +42,20 @@ _SCALE = 3
 
 
 @dataclass(frozen=True, eq=False)
+class _Setup:
+    """What both policies have in common. text is the prompt's embedding [1, L, D]."""
+
+    model: ARVideoModel
+    prompt: str
+    text: Tensor
+    latents: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
 class _Clip:
     """One policy's video: frames [F, H, W, 3] fp32 on the CPU, what it cost and how well it follows the prompt."""
 
-    policy: KeepPolicy
     frames: Tensor
     report: RunReport
     score: VideoScore
@@ -55,18 +65,14 @@ def demo(args: argparse.Namespace, opener: Opener) -> None:
     """Run the command; all its files appear together at the end, or none does."""
     require("rich", "av", "numpy", "PIL")
     console = open_console(args.json)
-    prompt = args.prompt or EXAMPLE
-    text = embed_prompt(prompt)
-    check_outputs([*(args.output / name for name in _FILES), *report_paths(args.json)])
-    model = opener(ModelChoice(device=args.device, dtype=args.dtype))
-    latents = _count_latents(args, model)
-    facts = environment(args.argv, model.device)
-    say(console, f"{prompt!r}, {latents} latent frames, seed {args.seed}; {describe_machine(facts)}")
-    _warm_up(model, text)
+    setup = _set_up(args, opener)
+    facts = environment(args.argv, setup.model.device)
+    say(console, f"{setup.prompt!r}, {setup.latents} latent frames, seed {setup.seed}; {describe_machine(facts)}")
+    _warm_up(setup)
     with staged_folder(args.output) as stage:
-        clips = {name: _make_clip(args, model, name, prompt, latents, stage, console) for name in POLICIES}
+        clips = {name: _make_clip(setup, name, stage, console) for name in POLICIES}
         _write_pictures(clips, stage)
-        report = facts | _to_dict(args, model, prompt, clips)
+        report = facts | _to_dict(setup, clips)
         write_report(stage / _REPORT, report)
     _print_comparison(console, clips)
     say(console, describe_roles(clips["dummy_forcing"].report.roles))
@@ -75,7 +81,11 @@ def demo(args: argparse.Namespace, opener: Opener) -> None:
         write_report(args.json, report)
 
 
-def _count_latents(args: argparse.Namespace, model: ARVideoModel) -> int:
+def _set_up(args: argparse.Namespace, opener: Opener) -> _Setup:
+    prompt = args.prompt or EXAMPLE
+    text = embed_prompt(prompt)
+    check_outputs([*(args.output / name for name in _FILES), *report_paths(args.json)])
+    model = opener(ModelChoice(device=args.device, dtype=args.dtype))
     chunk = model.family.chunk_frames
     latents = count_latents(args.latents, None, model.family.latent_frames, chunk)
     least = (POLICIES["dummy_forcing"].classification_chunk + 2) * chunk
@@ -83,37 +93,28 @@ def _count_latents(args: argparse.Namespace, model: ARVideoModel) -> int:
         raise DummyForcingError(
             f"{latents} latent frames end before Dummy Forcing has begun; use --latents {least} or more"
         )
-    return latents
+    return _Setup(model, prompt, text, latents, args.seed)
 
 
-def _warm_up(model: ARVideoModel, text: Tensor) -> None:
+def _warm_up(setup: _Setup) -> None:
     """One chunk, untimed: the first policy must not pay for what PyTorch does once per process."""
-    config = model.stream_config(model.family.chunk_frames, MemoryConfig())
-    run_video(model, VideoJob("warm-up", text, config, seed=0), sink=lambda frames: None)
+    config = setup.model.stream_config(setup.model.family.chunk_frames, MemoryConfig())
+    run_video(setup.model, VideoJob("warm-up", setup.text, config, seed=0), sink=lambda frames: None)
 
 
-def _make_clip(
-    args: argparse.Namespace,
-    model: ARVideoModel,
-    name: str,
-    prompt: str,
-    latents: int,
-    stage: Path,
-    console: Console,
-) -> _Clip:
-    policy = POLICIES[name]
-    config = model.stream_config(latents, MemoryConfig(keep=policy))
-    job = VideoJob(_TITLES[name], embed_prompt(prompt), config, args.seed)
+def _make_clip(setup: _Setup, name: str, stage: Path, console: Console) -> _Clip:
+    config = setup.model.stream_config(setup.latents, MemoryConfig(keep=POLICIES[name]))
+    job = VideoJob(_TITLES[name], setup.text, config, setup.seed)
     chunks: list[Tensor] = []
     with VideoWriter(stage / f"{name}.mp4", FRAME_RATE) as video:
 
         def sink(frames: Tensor) -> None:
-            chunks.append(frames.cpu())
-            video.write(chunks[-1])
+            chunks.append(frames)
+            video.write(frames)
 
-        report = run_video(model, job, sink=sink, finish=video.finish, console=console)
+        report = run_video(setup.model, job, sink=sink, finish=video.finish, console=console)
     frames = torch.cat(chunks)
-    return _Clip(policy, frames, report, score_video(frames, prompt))
+    return _Clip(frames, report, score_video(frames, setup.prompt))
 
 
 def _write_pictures(clips: dict[str, _Clip], stage: Path) -> None:
@@ -124,15 +125,15 @@ def _write_pictures(clips: dict[str, _Clip], stage: Path) -> None:
     write_heat_map(stage / _PICTURE, classified.masses, classified.roles)
 
 
-def _to_dict(args: argparse.Namespace, model: ARVideoModel, prompt: str, clips: dict[str, _Clip]) -> dict[str, Any]:
+def _to_dict(setup: _Setup, clips: dict[str, _Clip]) -> dict[str, Any]:
     return {
-        "model": {"family": model.family.name, "fingerprint": model.fingerprint},
-        "prompt": prompt,
-        "seed": args.seed,
+        "model": {"family": setup.model.family.name, "fingerprint": setup.model.fingerprint},
+        "prompt": setup.prompt,
+        "seed": setup.seed,
         "frame_rate": FRAME_RATE,
         "policies": {
             name: {
-                "memory": MemoryConfig(keep=clip.policy).to_dict(),
+                "memory": MemoryConfig(keep=POLICIES[name]).to_dict(),
                 **clip.report.to_dict(),
                 "score": clip.score.to_dict(),
                 "psnr_to_dense": None if name == "dense" else psnr(clip.frames, clips["dense"].frames),

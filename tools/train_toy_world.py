@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from toy_training.backbone import BackboneTraining, train_backbone
+from toy_training.backbone import CHUNK_FRAMES, BackboneTraining, train_backbone
 from toy_training.export import export
 from toy_training.latents import LatentPool, centre_latents
 from toy_training.vae import VAETraining, train_vae
@@ -27,8 +27,10 @@ def main() -> None:
     options = parser.parse_args()
     vae = train_vae(options.work, VAETraining(), options.seed)
     centre_latents(vae, options.seed)
-    pool = LatentPool(options.work / "latents.pt", vae, LATENT_FRAMES, options.seed)
-    backbone = train_backbone(options.work, pool, BackboneTraining(steps=options.backbone_steps), options.seed)
+    clips = LatentPool(options.work / "clips.pt", vae, LATENT_FRAMES, options.seed)
+    openings = LatentPool(options.work / "openings.pt", vae, CHUNK_FRAMES, options.seed + 1)
+    training = BackboneTraining(steps=options.backbone_steps)
+    backbone = train_backbone(options.work, clips, openings, training, options.seed)
     export(options.weights, backbone, vae)
 
 

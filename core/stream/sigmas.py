@@ -21,9 +21,9 @@ def warp_steps(steps: Sequence[float], shift: float) -> tuple[float, ...]:
     1, 0.9375, 0.8333, 0.625 (Self-Forcing's "warped" list; MODELS.md 0.3). Shift 1 leaves a list unwarped.
     """
     valid = steps and all(a > b for a, b in zip(steps, steps[1:], strict=False))
-    if not valid or steps[0] > TRAINING_STEPS or steps[-1] <= 0:
+    if not valid or not 0 < steps[-1] <= steps[0] <= TRAINING_STEPS:
         raise DummyForcingError(f"step list {list(steps)}: expected decreasing timesteps above 0 and up to 1000")
-    if shift <= 0:
+    if not 0 < shift < float("inf"):
         raise DummyForcingError(f"shift is {shift}; expected a number above 0")
     return (*(shift_sigma(step / TRAINING_STEPS, shift) for step in steps), 0.0)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dummy_forcing.core.stream.sigmas import shift_sigma, warp_steps
@@ -32,9 +31,11 @@ _EMBEDDINGS = ("patch_embedding", "text_embedding.0", "time_embedding.0", "head.
 class BackboneTraining:
     """Hyper-parameters of stage 3."""
 
-    steps: int = 1700
-    batch: int = 5
-    first_scenes: int = 512  # scenes encoded before training; one more every second step
+    steps: int = 1800
+    batch: int = 2  # whole clips a step
+    first_batch: int = 32  # first chunks a step: no past to copy from, so they need the most examples
+    scenes: int = 384  # whole scenes encoded before training; one more every second step
+    first_scenes: int = 1500  # first chunks encoded before training; two more every step
     muon_rate: float = 0.02
     adam_rate: float = 2e-3
     sampled_levels: float = 0.75  # share of chunks at exactly the sampler's noise levels
@@ -43,8 +44,10 @@ class BackboneTraining:
     validate_every: int = 100
 
 
-def train_backbone(folder: Path, pool: LatentPool, config: BackboneTraining, seed: int) -> CausalWan:
-    """Train, or go on training, and return the averaged weights in fp32."""
+def train_backbone(
+    folder: Path, clips: LatentPool, openings: LatentPool, config: BackboneTraining, seed: int
+) -> CausalWan:
+    """Train, or go on training, on whole clips and on first chunks; returns the averaged weights in fp32."""
     stage = Stage(folder, "backbone")
     torch.manual_seed(seed)
     model = _initial(SHAPE)
@@ -57,17 +60,19 @@ def train_backbone(folder: Path, pool: LatentPool, config: BackboneTraining, see
         average.load_state_dict(state["average"])
         optimisers.load_state_dict(state["optimisers"])
         first = state["step"]
-    held_out = [pool.scene(-1 - i) for i in range(config.batch)]
+    held_out = [pool.batch_of([pool.scene(-1 - i) for i in range(6)]) for pool in (clips, openings)]
     for step in range(first, config.steps):
-        pool.grow_to(config.first_scenes + step // 2)
+        clips.grow_to(config.scenes + step // 2)
+        openings.grow_to(config.first_scenes + 2 * step)
         optimisers.set_rate(learning_rate(step, config.steps))
         generator = step_generator(seed, step)
-        indices = torch.randint(len(pool), (config.batch,), generator=generator)
-        loss = _train_step(model, worker, optimisers, pool.batch(indices), config, generator)
+        batches = [clips.draw(config.batch, generator), openings.draw(config.first_batch, generator)]
+        loss = _train_step(model, worker, optimisers, batches, config, generator)
         update_average(average, model, step, config.average)
         if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
-            stage.log(step=step + 1, loss=loss, scenes=len(pool), **_validate(average, held_out))
-            pool.save()
+            stage.log(step=step + 1, loss=loss, **_validate(average, *held_out))
+            clips.save()
+            openings.save()
             stage.save(
                 model=model.state_dict(),
                 average=average.state_dict(),
@@ -86,17 +91,20 @@ def _initial(shape: WanShape) -> CausalWan:
     return model
 
 
-def _train_step(model, worker, optimisers: Optimisers, batch, config: BackboneTraining, generator) -> float:
+def _train_step(model, worker, optimisers: Optimisers, batches, config: BackboneTraining, generator) -> float:
     for fast, master in zip(worker.parameters(), model.parameters(), strict=True):
         fast.data.copy_(master.data)
         fast.grad = None
-    loss = _loss(worker, *batch, _draw_levels(len(batch[0]), batch[0].shape[2], config, generator),
-                 config.context_noise, generator)  # fmt: skip
-    loss.backward()
+    total = 0.0
+    for latents, text in batches:
+        levels = _draw_levels(len(latents), latents.shape[2], config, generator)
+        loss = _loss(worker, latents, text, levels, config.context_noise, generator)
+        loss.backward()
+        total += loss.item()
     for fast, master in zip(worker.parameters(), model.parameters(), strict=True):
         master.grad = fast.grad.float()
     optimisers.apply()
-    return loss.item()
+    return total / len(batches)
 
 
 def _draw_levels(batch: int, frames: int, config: BackboneTraining, generator: torch.Generator) -> Tensor:
@@ -114,29 +122,29 @@ def _loss(model, latents: Tensor, text: Tensor, levels: Tensor, context_noise: f
     batch, _, frames, height, width = latents.shape
     sigma = levels.repeat_interleave(CHUNK_FRAMES, dim=1)
     noise = torch.randn(latents.shape, generator=generator)
-    s = sigma[:, None, :, None, None]
-    noisy = torch.lerp(latents, noise, s)
-    # half of the clips get a past that is slightly off, as a generated past will be
-    strength = context_noise * (2 * torch.rand(batch, generator=generator) - 1).clamp(min=0)
-    clean = latents + strength.view(-1, 1, 1, 1, 1) * torch.randn(latents.shape, generator=generator)
-    dtype = next(model.parameters()).dtype
-    x = torch.cat([clean, noisy], dim=2).to(dtype)
-    t = torch.cat([torch.zeros_like(sigma), 1000 * sigma], dim=1)
+    x = torch.lerp(latents, noise, sigma[:, None, :, None, None])
+    t = 1000 * sigma
     clock = TeacherForcingClock(frames, CHUNK_FRAMES, SHAPE.tokens_per_frame(height, width))
+    if not clock.single:
+        # half of the clips get a past that is slightly off, as a generated past will be
+        strength = context_noise * (2 * torch.rand(batch, generator=generator) - 1).clamp(min=0)
+        clean = latents + strength.view(-1, 1, 1, 1, 1) * torch.randn(latents.shape, generator=generator)
+        x, t = torch.cat([clean, x], dim=2), torch.cat([torch.zeros_like(t), t], dim=1)
+    dtype = next(model.parameters()).dtype
     prompt = encode_prompt(model, text.to(dtype))
-    flow = forward_chunk(model, x, t, prompt, TeacherForcing(), clock)[:, :, frames:]
-    return F.mse_loss(flow.float(), noise - latents)
+    flow = forward_chunk(model, x.to(dtype), t, prompt, TeacherForcing(), clock)[:, :, -frames:]
+    return (flow.float() - (noise - latents)).square().mean()
 
 
 @torch.no_grad()
-def _validate(model: CausalWan, scenes: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """Flow error on held-out scenes at each of the sampler's noise levels."""
-    latents = torch.stack([item[0] for item in scenes]).float()
-    text = torch.stack([item[1] for item in scenes])
+def _validate(model: CausalWan, clips, openings) -> dict[str, float]:
+    """Flow error on held-out scenes at each of the sampler's noise levels, of whole clips and of first chunks."""
     model = copy.deepcopy(model).bfloat16()
     losses = {}
-    for sigma in (shift_sigma(step / 1000, SHIFT) for step in STEPS):
-        levels = torch.full((len(scenes), latents.shape[2] // CHUNK_FRAMES), sigma)
-        generator = torch.Generator().manual_seed(5)
-        losses[f"flow_{sigma:.3f}"] = float(_loss(model, latents, text, levels, 0.0, generator))
+    for name, (latents, text) in (("clip", clips), ("first", openings)):
+        for step in STEPS:
+            sigma = shift_sigma(step / 1000, SHIFT)
+            levels = torch.full((len(latents), latents.shape[2] // CHUNK_FRAMES), sigma)
+            generator = torch.Generator().manual_seed(5)
+            losses[f"{name}_{sigma:.3f}"] = float(_loss(model, latents, text, levels, 0.0, generator))
     return losses

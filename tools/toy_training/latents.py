@@ -54,10 +54,16 @@ class LatentPool:
         latents = normalise(encode_chunk(self._vae, pixels, VAEState()).float())
         return latents[0].bfloat16(), embed_prompt(write_prompt(scenes.objects(0)))[0]
 
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """fp32 latents [B, 16, F, h, w] and texts [B, tokens, text_dim]."""
-        chosen = indices.tolist()
-        return torch.stack([self.latents[i] for i in chosen]).float(), torch.stack([self.texts[i] for i in chosen])
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A random batch: fp32 latents [B, 16, F, h, w] and texts [B, tokens, text_dim]."""
+        chosen = torch.randint(len(self), (count,), generator=generator).tolist()
+        return self.batch_of([(self.latents[i], self.texts[i]) for i in chosen])
+
+    @staticmethod
+    def batch_of(scenes: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Stack scenes to a batch as `draw` returns it."""
+        latents, texts = zip(*scenes, strict=True)
+        return torch.stack(latents).float(), torch.stack(texts)
 
     def save(self) -> None:
         torch.save({"latents": torch.stack(self.latents), "texts": torch.stack(self.texts)}, self._path)
@@ -71,8 +77,7 @@ def centre_latents(vae: WanVAE, seed: int, scenes: int = 24) -> None:
     scale is common so that channels that carry little keep carrying little.
     """
     pool = LatentPool(None, vae, 9, seed + 1)
-    pool.grow_to(scenes)
-    latents, _ = pool.batch(torch.arange(scenes))
+    latents, _ = pool.batch_of([pool.scene(i) for i in range(scenes)])
     mu = latents.mean(dim=(0, 2, 3, 4))
     sigma = (latents - mu.view(1, -1, 1, 1, 1)).square().mean().sqrt()
     mean = denormalise(torch.zeros(1, len(mu), 1, 1, 1)).flatten()

@@ -15,15 +15,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TeacherForcingClock:
-    """Positions of a doubled clip: clean and noisy frames share their places in time."""
+    """Positions of a doubled clip: clean and noisy frames share their places in time.
+
+    A clip of a single chunk has no past to read and is not doubled.
+    """
 
     frames: int
     chunk_frames: int
     tokens_per_frame: int
 
     @property
+    def single(self) -> bool:
+        return self.frames == self.chunk_frames
+
+    @property
     def positions(self) -> list[int]:
-        return [*range(self.frames), *range(self.frames)]
+        return list(range(self.frames)) * (1 if self.single else 2)
 
 
 class TeacherForcing:
@@ -34,10 +41,11 @@ class TeacherForcing:
     """
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: TeacherForcingClock) -> Tensor:
-        """q, k, v [B, 2 * F * n, H, D] -> attention output of the same shape."""
+        """q, k, v [B, 2 * F * n or F * n, H, D] -> attention output of the same shape."""
         chunks = clock.frames // clock.chunk_frames
+        halves = 1 if clock.single else 2
         # [B, L, H, D] -> per chunk [B, H, 2 (clean, noisy), tokens, D]
-        q, k, v = (x.unflatten(1, (2, chunks, -1)).permute(0, 4, 1, 2, 3, 5).unbind(3) for x in (q, k, v))
+        q, k, v = (x.unflatten(1, (halves, chunks, -1)).permute(0, 4, 1, 2, 3, 5).unbind(3) for x in (q, k, v))
         outputs = [self._chunk(index, q, k, v) for index in range(chunks)]
         return torch.stack(outputs, dim=3).permute(0, 2, 3, 4, 1, 5).flatten(1, 3)
 

@@ -176,7 +176,10 @@ class SlicedNoise:
         return SeededNoise(0).draw(chunk, pass_index, (2, *shape[1:]))[self.item : self.item + 1]
 
 
-@pytest.mark.parametrize("keep", [Dense(), Window(1, 7), DummyForcing(roles=((0, 1, 2, 1), (2, 2, 0, 1)))], ids=repr)
+GIVEN_ROLES = DummyForcing(roles=((0, 1, 2, 1), (2, 2, 0, 1)))
+
+
+@pytest.mark.parametrize("keep", [Dense(), Window(1, 7), GIVEN_ROLES], ids=["dense", "window", "given roles"])
 def test_a_batch_is_its_items(video, prompt, keep):
     text = prompt(batch=2)
     together = video(keep, text=text)

@@ -79,13 +79,13 @@ class Literal:
         q = self.rms(f"{name}.norm_q", self.linear(f"{name}.q", x))
         k = self.rms(f"{name}.norm_k", self.linear(f"{name}.k", source))
         v = self.linear(f"{name}.v", source)
-        heads = []
-        for q, k, v in zip(*(y.chunk(self.shape.heads, dim=-1) for y in (q, k, v)), strict=True):
+        out = []
+        for channels in torch.arange(self.shape.dim).chunk(self.shape.heads):
+            head_q, head_k = q[:, channels], k[:, channels]
             if positions is not None:
-                q, k = ([rotate(h, p) for h, p in zip(y, positions, strict=True)] for y in (q, k))
-                q, k = torch.stack(q), torch.stack(k)
-            heads.append((q @ k.T / self.shape.head_dim**0.5).softmax(-1) @ v)
-        return self.linear(f"{name}.o", torch.cat(heads, dim=-1))
+                head_q, head_k = rotate_all(head_q, positions), rotate_all(head_k, positions)
+            out.append((head_q @ head_k.T / self.shape.head_dim**0.5).softmax(-1) @ v[:, channels])
+        return self.linear(f"{name}.o", torch.cat(out, dim=-1))
 
     def time(self, t):
         angles = [t / 10000 ** (2 * i / self.shape.freq_dim) for i in range(self.shape.freq_dim // 2)]
@@ -106,6 +106,10 @@ def gelu(x):
 def normalise(x):
     centred = x - x.mean(-1, keepdim=True)
     return centred / (centred.pow(2).mean(-1, keepdim=True) + 1e-6).sqrt()
+
+
+def rotate_all(tokens, positions):
+    return torch.stack([rotate(token, place) for token, place in zip(tokens, positions, strict=True)])
 
 
 def rotate(x, position):

@@ -38,8 +38,9 @@ def test_table_is_the_formula(head_dim, frames):
 def test_wan_splits_a_head_of_128_into_44_42_42():
     """Time turns the first 22 pairs, rows the next 21, columns the last 21."""
     table = rope_rotations([0, 1], 2, 2, 128).view(2, 2, 2, 64)
-    turned = [(table[index] != table[0, 0, 0]).nonzero().flatten().tolist() for index in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
-    assert [(pairs[0], pairs[-1]) for pairs in turned] == [(0, 21), (22, 42), (43, 63)]
+    steps = {"time": (1, 0, 0), "rows": (0, 1, 0), "columns": (0, 0, 1)}
+    turned = {axis: (table[step] != table[0, 0, 0]).nonzero().flatten().tolist() for axis, step in steps.items()}
+    assert turned == {"time": [*range(22)], "rows": [*range(22, 43)], "columns": [*range(43, 64)]}
 
 
 @given(a=st.integers(0, 60), b=st.integers(0, 60), shift=st.integers(0, 8000), seed=st.integers(0, 99))

@@ -122,12 +122,15 @@ class Literal:
     def attention(self, name, x):
         frames = []
         for frame in x.unbind(2):
-            qkv = F.conv2d(self.norm(f"{name}.norm", frame), self.w[f"{name}.to_qkv.weight"], self.w[f"{name}.to_qkv.bias"])
+            qkv = self.pointwise(f"{name}.to_qkv", self.norm(f"{name}.norm", frame))
             q, k, v = qkv.flatten(2).chunk(3, dim=1)
             weights = (q.transpose(1, 2) @ k / q.shape[1] ** 0.5).softmax(-1)
             mixed = (v @ weights.transpose(1, 2)).view(frame.shape)
-            frames.append(frame + F.conv2d(mixed, self.w[f"{name}.proj.weight"], self.w[f"{name}.proj.bias"]))
+            frames.append(frame + self.pointwise(f"{name}.proj", mixed))
         return torch.stack(frames, dim=2)
+
+    def pointwise(self, name, x):
+        return F.conv2d(x, self.w[f"{name}.weight"], self.w[f"{name}.bias"])
 
     def head(self, name, x):
         return self.conv(f"{name}.2", F.silu(self.norm(f"{name}.0", x)))
@@ -160,7 +163,7 @@ def test_shape_is_read_off_the_weights(shape):
     assert len(state) == 194
     assert WanVAEShape.from_state_dict(state) == shape
     del state["conv2.weight"]
-    with pytest.raises(DummyForcingError, match="not a Wan 2.1 VAE: key 'conv2.weight' is missing"):
+    with pytest.raises(DummyForcingError, match=r"not a Wan 2\.1 VAE: key 'conv2.weight' is missing"):
         WanVAEShape.from_state_dict(state)
 
 

@@ -36,7 +36,7 @@ def test_size_type_and_range():
     drawn = draw_scenes(3, torch.Generator().manual_seed(0))
     video = render(drawn, torch.arange(5))
     assert video.shape == (3, 5, SIZE, SIZE, 3) and video.dtype == torch.float32
-    assert 0 <= video.min() and video.max() <= 1
+    assert video.min() >= 0 and video.max() <= 1
 
 
 def test_frames_and_scenes_do_not_depend_on_their_company():
