@@ -71,7 +71,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
         "--seconds", type=values.duration, help="length at 16 frames a second, rounded up to whole chunks"
     )
     length.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
-    parser.add_argument("--size", type=values.size, metavar="HxW", help="in pixels (default: the family's)")
+    _add_size_and_steps(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     _add_policy(parser)
     parser.add_argument(
@@ -103,7 +103,7 @@ def _add_profile(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--seeds", type=values.count, default=1, metavar="N", help="seeds per prompt (default: 1)")
     parser.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
-    parser.add_argument("--size", type=values.size, metavar="HxW", help="in pixels (default: the family's)")
+    _add_size_and_steps(parser)
     parser.add_argument(
         "--dummy-ratio", type=values.share, default=0.5, metavar="SHARE", help="of dummy heads (default: 0.5)"
     )
@@ -145,6 +145,13 @@ def _add_model(parser: ArgumentParser) -> None:
         "--vae", type=Path, metavar="FILE", help="Wan 2.1 VAE, for --model PATH (default: the one in the folder)"
     )
     _add_device(parser)
+
+
+def _add_size_and_steps(parser: ArgumentParser) -> None:
+    parser.add_argument("--size", type=values.size, metavar="HxW", help="in pixels (default: the family's)")
+    parser.add_argument(
+        "--steps", type=values.count, metavar="N", help="denoising passes a chunk (default: the family's)"
+    )
 
 
 def _add_device(parser: ArgumentParser) -> None:

@@ -39,6 +39,7 @@ _TITLES = {"dense": "dense", "dummy_forcing": "dummy forcing"}
 _PICTURE, _COMPARISON, _REPORT = "heads.png", "side_by_side.mp4", "report.json"
 _FILES = (*(f"{name}.mp4" for name in POLICIES), _COMPARISON, _PICTURE, _REPORT)
 _SCALE = 3
+_HISTORY = "history a head reads, latent frames"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,7 @@ def _print_comparison(console: Console, clips: dict[str, _Clip]) -> None:
         _row("end-to-end FPS", "{:.2f}".format, dense.report.end_to_end_fps, forcing.report.end_to_end_fps),
         _row("KV memory", format_bytes, dense.report.kv_bytes, forcing.report.kv_bytes),
         _row("KV memory, peak", format_bytes, dense.report.kv_peak_bytes, forcing.report.kv_peak_bytes),
+        _row(_HISTORY, "{:.1f}".format, dense.report.history_frames, forcing.report.history_frames),
         _row("prompt score", "{:.3f}".format, dense.score.total, forcing.score.total),
         ("PSNR to dense", "", f"{psnr(forcing.frames, dense.frames):.1f} dB", ""),
     ]

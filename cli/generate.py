@@ -17,7 +17,7 @@ from ..core.stream.loop import StreamConfig
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import describe_roles, describe_run, open_console, require, say
-from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed
+from .models import ModelChoice, Opener, check_decodable, check_text, choose_sigmas, count_latents, embed
 from .outputs import check_outputs, check_suffix
 from .policies import check_classified, method_of, read_policy
 from .report import environment, report_paths, write_report
@@ -85,7 +85,8 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     request.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)
-    return model.stream_config(latents, MemoryConfig(keep=request.keep), pixel_size=args.size)
+    memory, sigmas = MemoryConfig(keep=request.keep), choose_sigmas(args.steps, family)
+    return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
 
 
 def _write_video(
@@ -106,7 +107,6 @@ def _write_video(
 def _save_profile(
     args: argparse.Namespace, request: _Request, model: ARVideoModel, config: StreamConfig, report: RunReport
 ) -> None:
-    args.save_profile.parent.mkdir(parents=True, exist_ok=True)
     HeadProfile(
         fingerprint=model.fingerprint,
         shape=model.backbone.shape.to_dict(),
@@ -128,6 +128,7 @@ def _to_dict(
         "prompt": request.prompt,
         "seed": args.seed,
         "latent_size": config.latent_size,
+        "sigmas": config.sigmas,
         "frame_rate": FRAME_RATE,
         "memory": config.memory.to_dict(),
         "output": str(args.output),

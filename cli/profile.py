@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DummyForcingError
+from ..core.files import write_file
 from ..core.heads.heat_map import draw_heat_map
 from ..core.heads.profile import HeadProfile
 from ..core.heads.programming import program_heads
@@ -22,8 +23,8 @@ from ..core.memory.dense import Dense
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.stream.loop import StreamConfig
 from .console import describe_roles, open_console, print_roles, require, say
-from .models import ModelChoice, Opener, check_text, count_latents, embed
-from .outputs import check_outputs, check_suffix, write_file
+from .models import ModelChoice, Opener, check_text, choose_sigmas, count_latents, embed
+from .outputs import check_outputs, check_suffix
 from .report import environment, report_paths, write_report
 from .run import RunReport, VideoJob, heads_to_dict, run_video
 
@@ -98,7 +99,8 @@ def _plan(args: argparse.Namespace, model: ARVideoModel) -> StreamConfig:
         raise DummyForcingError(
             f"{latents} latent frames are one chunk, which has no history to score; use --latents {least} or more"
         )
-    return model.stream_config(latents, MemoryConfig(keep=Dense()), pixel_size=args.size)
+    memory, sigmas = MemoryConfig(keep=Dense()), choose_sigmas(args.steps, family)
+    return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
 
 
 def _measure(
@@ -149,6 +151,7 @@ def _to_profile(
             "masses": "mean over prompts, seeds and chunks from 1 of the clean pass",
             "row_fraction": DummyForcing().row_fraction,
             "latent_frames": config.total_frames,
+            "sigmas": config.sigmas,
         },
         masses=masses,
         roles=program_heads(masses, args.dummy_ratio, args.cost),
@@ -169,7 +172,6 @@ def _describe_ratios(ratios: dict[str, float | None]) -> str:
 
 
 def _write(args: argparse.Namespace, found: HeadProfile, console: Console) -> None:
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     found.save(args.output)
     say(console, f"wrote {args.output}: {describe_roles(found.roles)}")
     if args.picture is not None:

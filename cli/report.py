@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .. import __version__
-from .outputs import write_file
+from ..core.files import write_file
 
 
 def environment(argv: Sequence[str], device: torch.device) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class RunReport:
         seconds: wall time from the start until the file was closed.
         kv_bytes: bytes of keys and values after the last chunk.
         kv_peak_bytes: the most there were after any chunk.
+        history_frames: latent frames of history that a head holds after the last chunk, mean over layers and heads.
         roles: int64 [layers, heads] if heads were given roles, and the fp32 masses [layers, heads, 3] behind them
             if these were measured.
     """
@@ -68,6 +69,7 @@ class RunReport:
     seconds: float
     kv_bytes: int
     kv_peak_bytes: int
+    history_frames: float
     roles: Tensor | None = None
     masses: Tensor | None = None
 
@@ -84,7 +86,7 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form, with both FPS and, if there are roles, their counts and table."""
         names = ("latent_frames", "pixel_frames", "chunks", "seconds", "model_seconds")
-        names = (*names, "dit_fps", "end_to_end_fps", "kv_bytes", "kv_peak_bytes")
+        names = (*names, "dit_fps", "end_to_end_fps", "kv_bytes", "kv_peak_bytes", "history_frames")
         return {name: getattr(self, name) for name in names} | {"heads": heads_to_dict(self.roles)}
 
 
@@ -145,6 +147,7 @@ class _Tally:
     model_seconds: float = 0.0
     kv_bytes: int = 0
     kv_peak_bytes: int = 0
+    history_frames: float = 0.0
     classified: HeadsClassified | None = None
 
     def add(self, event: Event) -> None:
@@ -157,6 +160,7 @@ class _Tally:
             self.model_seconds += event.seconds
             self.kv_bytes = event.kv_bytes
             self.kv_peak_bytes = max(self.kv_peak_bytes, event.kv_bytes)
+            self.history_frames = event.history_frames
 
     @property
     def latent_frames(self) -> int:
@@ -182,6 +186,7 @@ class _Tally:
             seconds=seconds,
             kv_bytes=self.kv_bytes,
             kv_peak_bytes=self.kv_peak_bytes,
+            history_frames=self.history_frames,
             roles=self.classified.roles if self.classified else None,
             masses=self.classified.masses if self.classified else None,
         )

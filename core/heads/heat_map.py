@@ -128,9 +128,7 @@ def _draw_upward(draw: ImageDraw.ImageDraw, centre: tuple[int, int], text: str) 
     draw.bitmap((centre[0] - label.width // 2, centre[1] - label.height // 2), label, fill=_INK)
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw, layout: _Layout, roles: Tensor, scales: dict[HeadRole, float]
-) -> None:
+def _draw_legend(draw: ImageDraw.ImageDraw, layout: _Layout, roles: Tensor, scales: dict[HeadRole, float]) -> None:
     x, y = layout.corner(0, layout.heads)
     x += _LEGEND_GAP
     for role in HeadRole:

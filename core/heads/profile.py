@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..errors import DummyForcingError
+from ..files import write_file
 from .roles import HeadRole
 
 FORMAT = "dummy_forcing.head_profile"
@@ -61,7 +61,7 @@ class HeadProfile:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the profile; the file is either complete or, on failure, what it was before.
 
-        The folder must exist. Raises DummyForcingError when it cannot be written to.
+        Makes missing folders. Raises DummyForcingError when the file cannot be written.
         """
         tensors = {"masses": self.masses, "roles": self.roles}
         if self.samples is not None:
@@ -75,7 +75,7 @@ class HeadProfile:
             "method": self.method,
         }
         metadata = {"format": FORMAT, "version": str(VERSION), "profile": json.dumps(facts, sort_keys=True)}
-        _write_atomically(Path(path), to_bytes(tensors, metadata))
+        write_file(Path(path), to_bytes(tensors, metadata))
 
     @classmethod
     def load(
@@ -134,20 +134,6 @@ def _check_shapes(masses: Tensor, roles: Tensor, samples: Tensor | None) -> None
         raise DummyForcingError(f"head profile: roles must be 0 to {len(HeadRole) - 1}")
 
 
-def _write_atomically(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        draft.write_bytes(data)
-        os.replace(draft, path)
-    except OSError as error:
-        raise DummyForcingError(
-            f"Cannot write head profile {path}: {error.strerror or error}; choose a folder you can write to."
-        ) from error
-    finally:
-        if draft.is_file():
-            draft.unlink()
-
-
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise DummyForcingError(f"There is no head profile {path}; choose an existing file or {_AGAIN}.")
@@ -167,8 +153,7 @@ def _check_format(metadata: dict[str, str], path: Path) -> None:
         raise DummyForcingError(f"{path} is not a head profile; choose one or {_AGAIN}.")
     if metadata.get("version") != str(VERSION):
         raise DummyForcingError(
-            f"{path} is a head profile of version {metadata.get('version')}, "
-            f"this pack reads {VERSION}; {_AGAIN}."
+            f"{path} is a head profile of version {metadata.get('version')}, this pack reads {VERSION}; {_AGAIN}."
         )
 
 

@@ -64,6 +64,5 @@ def _check(masses: Tensor, dummy_ratio: float, cost: str) -> None:
         raise DummyForcingError(f"Unknown head cost {cost!r}; choose one of: {', '.join(get_args(Cost))}.")
     if not torch.isfinite(masses).all():
         raise DummyForcingError(
-            "Head scores are not finite: the model overflowed while heads were scored; "
-            "use bf16 or fp32 weights."
+            "Head scores are not finite: the model overflowed while heads were scored; use bf16 or fp32 weights."
         )

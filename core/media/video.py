@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
+from ..files import check_writable, hidden_sibling, make_folder, remove_empty
 from .encoder import Encoder
 from .formats import check_encoder, check_fps, encoder_options, file_format, import_av
 from .frames import check_frames, to_bytes
@@ -40,7 +40,7 @@ class VideoWriter:
     or, with `keep_partial`, completes it with the frames written so far. `finish` may be called early.
 
     Args:
-        path: target; missing folders are created.
+        path: target; missing folders are made with the first frame and go again if the file does.
         fps: frames per second, at most 50 for .gif. WebM and GIF round each time stamp to 1/1000 and
             1/100 s, the mean rate is kept.
         crf: constant rate factor, lower is better and larger: 1-51 for .mp4 (default 18), 0-63 for .webm
@@ -68,8 +68,9 @@ class VideoWriter:
         self.fps = check_fps(fps, self._format)
         self._options = encoder_options(crf, self._format)
         check_encoder(self._format)
-        self._partial = _hidden_sibling(self.path)
-        _check_writable(self.path, self._partial)
+        check_writable(self.path)
+        self._partial = hidden_sibling(self.path, self.path.suffix)  # FFmpeg goes by the suffix
+        self._new_folders: list[Path] = []
         self._encoder: Encoder | None = None
         self._frames_written = 0
         self._closed = False
@@ -123,6 +124,7 @@ class VideoWriter:
         finally:
             self._encoder = None
             self._partial.unlink(missing_ok=True)
+            remove_empty(self._new_folders)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -142,6 +144,7 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> Encoder:
         if self._encoder is None:
+            self._new_folders += make_folder(self.path.parent)
             size = (width, height)
             self._encoder = Encoder(self._partial, self._format, self.fps, size, self._options)
         expected = (self._encoder.width, self._encoder.height)
@@ -195,21 +198,3 @@ def read_video(path: str | os.PathLike[str]) -> tuple[Tensor, Fraction]:
 
 def _pixels(frame) -> Tensor:
     return torch.from_numpy(frame.to_ndarray(format="rgb24"))
-
-
-def _hidden_sibling(path: Path) -> Path:
-    # Same suffix, because FFmpeg goes by it; the stem is cut since file names end at 255 bytes.
-    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{path.suffix}")
-
-
-def _check_writable(path: Path, partial: Path) -> None:
-    """Create the folder and, for a moment, the hidden sibling: permission bits alone tell too little."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder")
-        partial.touch(exist_ok=False)
-        partial.unlink()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DummyForcingError(f"cannot write {path}: {reason}; choose a folder you may write to") from error

@@ -43,7 +43,6 @@ class Memory:
         self._total_frames = total_frames
         self._observers = [*observers, *keep.observers]
         self._layers = [self._build(allocation) for allocation in keep.start()]
-        self.peak_bytes = self.bytes
 
     @property
     def bytes(self) -> int:
@@ -51,7 +50,7 @@ class Memory:
         return sum(store.bytes for stores in self._layers for store in stores)
 
     @property
-    def frames_read(self) -> float:
+    def history_frames(self) -> float:
         """Latent frames of history held by a head, on average over layers and heads."""
         total = sum(store.held * len(store.heads) for stores in self._layers for store in stores)
         return total / (len(self._layers) * self.heads) if self._layers else 0.0
@@ -74,7 +73,9 @@ class Memory:
         out = torch.empty_like(q)
         for store in stores:
             heads = list(store.heads)
-            out[:, :, heads] = self._attend_store(layer, store, q[:, :, heads], k[:, :, heads], v[:, :, heads], clock)
+            out[:, :, heads] = self._attend_store(
+                layer, store, q[:, :, heads], k[:, :, heads], v[:, :, heads], clock
+            )
         return out
 
     def _attend_store(
@@ -92,10 +93,12 @@ class Memory:
         allocations = self._keep.after_commit(clock)
         if allocations is not None:
             self._regroup(allocations)
-        self.peak_bytes = max(self.peak_bytes, self.bytes)
 
     def close(self) -> None:
         """Free every key and value; the memory cannot be used afterwards."""
+        for stores in self._layers:
+            for store in stores:
+                store.free()
         self._layers = []
 
     def _regroup(self, allocations: Sequence[Allocation]) -> None:

@@ -127,6 +127,10 @@ class FrameStore:
                 self.v[:, into, heads] = other.v[:, origin, chosen]
             offset = heads.stop
 
+    def free(self) -> None:
+        """Let go of the tensors even if something, such as a traceback, still holds this store."""
+        self.k = self.v = self.k.new_empty(0)
+
     def _copy(self, origin: int, slot: int, heads: slice) -> None:
         if origin == slot:
             return

@@ -39,12 +39,14 @@ class ChunkDone:
         latents: [B, C, F, h, w] in the backbone's scale, on the model's device.
         seconds: wall-clock time spent in the model for this chunk, not counting time between events.
         kv_bytes: bytes of keys and values allocated after the commit.
+        history_frames: latent frames of history that a head holds after the commit, mean over layers and heads.
     """
 
     clock: ChunkClock
     latents: Tensor
     seconds: float
     kv_bytes: int
+    history_frames: float
 
 
 Event = PassDone | HeadsClassified | ChunkDone

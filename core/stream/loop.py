@@ -47,7 +47,7 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         levels = self.sigmas
-        falling = all(a > b for a, b in zip(levels, levels[1:], strict=False))
+        falling = all(a > b for a, b in itertools.pairwise(levels))
         if len(levels) < 2 or levels[-1] != 0 or levels[0] > 1 or not falling:
             raise DummyForcingError(f"noise levels {levels}: expected to fall from at most 1 down to 0")
         if self.chunk_frames < 1:
@@ -103,7 +103,9 @@ def stream_video(
         with torch.inference_mode():
             prompt = encode_prompt(backbone, text)
         run = _Run(backbone, prompt, config, noise, memory, cast, text)
-        chunks = itertools.count() if config.total_frames is None else range(config.total_frames // config.chunk_frames)
+        chunks = (
+            itertools.count() if config.total_frames is None else range(config.total_frames // config.chunk_frames)
+        )
         for chunk in chunks:
             yield from run.chunk(chunk)
     finally:
@@ -139,7 +141,7 @@ class _Run:
         if self.memory.roles is not None and not self.classified:
             self.classified = True
             yield HeadsClassified(self.memory.roles, self.memory.masses)
-        yield ChunkDone(clock, x, self.seconds, self.memory.bytes)
+        yield ChunkDone(clock, x, self.seconds, self.memory.bytes, self.memory.history_frames)
 
     @torch.inference_mode()
     def _denoise(self, x: Tensor, clock: ChunkClock, next_sigma: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from ..errors import DummyForcingError
 
@@ -10,8 +11,8 @@ TRAINING_STEPS = 1000
 
 
 def shift_sigma(sigma: float, shift: float) -> float:
-    """Flow-matching time shift: shift * s / (1 + (shift - 1) * s)."""
-    return shift * sigma / (1 + (shift - 1) * sigma)
+    """Flow-matching time shift: shift * s / (1 + (shift - 1) * s), written such that 1 stays exactly 1."""
+    return shift * sigma / (shift * sigma + (1 - sigma))
 
 
 def warp_steps(steps: Sequence[float], shift: float) -> tuple[float, ...]:
@@ -20,7 +21,7 @@ def warp_steps(steps: Sequence[float], shift: float) -> tuple[float, ...]:
     `steps` are decreasing timesteps in (0, 1000]; with shift 5 the common 1000, 750, 500, 250 become
     1, 0.9375, 0.8333, 0.625 (Self-Forcing's "warped" list; MODELS.md 0.3). Shift 1 leaves a list unwarped.
     """
-    valid = steps and all(a > b for a, b in zip(steps, steps[1:], strict=False))
+    valid = steps and all(a > b for a, b in pairwise(steps))
     if not valid or not 0 < steps[-1] <= steps[0] <= TRAINING_STEPS:
         raise DummyForcingError(f"step list {list(steps)}: expected decreasing timesteps above 0 and up to 1000")
     if not 0 < shift < float("inf"):

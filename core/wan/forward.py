@@ -86,7 +86,7 @@ def forward_chunk(
     Returns:
         flow [B, C_out, F, h, w] (noise minus data), dtype of x.
     """
-    batch, _, frames, height, width = x.shape
+    _, _, frames, height, width = x.shape
     tokens = backbone.patch_embedding(x).flatten(2).transpose(1, 2)
     time = time_embedding(backbone, t, tokens.dtype)
     modulation = backbone.time_projection(time).unflatten(-1, (6, -1))

@@ -7,6 +7,7 @@ Core ComfyUI builds positions in the model dtype, which in bf16 merges neighbour
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -27,9 +28,15 @@ def rope_rotations(
     Returns:
         [tokens, 1, head_dim / 2] complex64, frame-major, then rows, then columns; broadcasts over heads.
     """
+    return _rotations(tuple(frames), height, width, head_dim, str(device))
+
+
+@lru_cache(maxsize=4)  # all passes of a chunk share one table
+@torch.inference_mode(False)  # a table made during inference must also serve training
+def _rotations(frames: tuple[int, ...], height: int, width: int, head_dim: int, device: str) -> Tensor:
     spatial = 2 * (head_dim // 6)
     axes = (
-        _angles(torch.tensor(list(frames), dtype=torch.float64), head_dim - 2 * spatial),
+        _angles(torch.tensor(frames, dtype=torch.float64), head_dim - 2 * spatial),
         _angles(torch.arange(height, dtype=torch.float64), spatial),
         _angles(torch.arange(width, dtype=torch.float64), spatial),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -140,7 +141,7 @@ class Encoder(nn.Module):
         widths = [shape.width * m for m in (1, *CHANNEL_MULTIPLIERS)]
         self.conv1 = CausalConv3d(3, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
-        for level, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
             layers.append(ResidualBlock(inputs, outputs))
             layers.extend(ResidualBlock(outputs, outputs) for _ in range(RESIDUAL_BLOCKS - 1))
             if level < len(TEMPORAL_DOWNSAMPLE):
@@ -160,7 +161,7 @@ class Decoder(nn.Module):
         self.conv1 = CausalConv3d(shape.latent_channels, widths[0], 3, padding=1)
         self.middle = _middle(widths[0])
         layers: list[nn.Module] = []
-        for level, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (inputs, outputs) in enumerate(pairwise(widths)):
             layers.append(ResidualBlock(inputs // 2 if level else inputs, outputs))
             layers.extend(ResidualBlock(outputs, outputs) for _ in range(RESIDUAL_BLOCKS))
             if level < len(temporal):

@@ -17,9 +17,11 @@ TOLERANCE = 4.0
 HIDDEN = 0.05
 """Share of its full area below which an object counts as out of view."""
 
+SPEEDS = (0.9 * SPEED[0], 1.1 * SPEED[1])
+"""Pixels a frame; what a generated object may have."""
+
 _LENIENT = 0.3  # share of the full area up to which it is forgiven to be in view on one side only
 _HORIZON = 96  # frames of the first, global search; longer tracks are followed by doubling
-_SPEEDS = (0.9 * SPEED[0], 1.1 * SPEED[1])
 _PLACES = (10.0, SIZE - 10.0)  # start and lane of an object that begins in view
 _RADIUS_SLACK = 0.12  # relative; the radius decides where an object turns, and an area tells it to a few per cent
 _OCCLUDED_WEIGHT = 0.1
@@ -34,11 +36,6 @@ class Motion:
     start: float
     lane: float
     radius: float
-
-    def along(self, sign: float, frames: Tensor) -> Tensor:
-        """Positions [F] along the axis of motion; sign is +1 or -1, the initial direction."""
-        start, velocity, radius = torch.tensor([self.start, sign * self.speed, self.radius])
-        return bounce(start, velocity, radius, frames.float())
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def _one_sided(expected: Tensor, found: Tensor, found_visible: Tensor) -> Tensor
 
 def _global_grid(radius: float) -> tuple[Tensor, ...]:
     return (
-        torch.linspace(*_SPEEDS, 24),
+        torch.linspace(*SPEEDS, 24),
         torch.linspace(*_PLACES, 39),
         torch.linspace(*_PLACES, 39),
         radius * torch.tensor([0.94, 1.0, 1.06]),
@@ -105,7 +102,7 @@ def _local_grid(best: Tensor, radius: float, horizon: int, scale: float) -> tupl
     """Two steps to each side; the steps move the end of the track by about 2 px times scale."""
     steps = scale * torch.tensor([2.0 / horizon, 1.0, 1.0, 0.03 * radius])
     slack = _RADIUS_SLACK * radius
-    bounds = (_SPEEDS, _PLACES, _PLACES, (radius - slack, radius + slack))
+    bounds = (SPEEDS, _PLACES, _PLACES, (radius - slack, radius + slack))
     return tuple(
         (centre + step * torch.arange(-2, 3)).clamp(*bound)
         for centre, step, bound in zip(best, steps, bounds, strict=True)

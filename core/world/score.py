@@ -15,11 +15,13 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from .detect import COLOUR_REACH, Detections, detect, moments
 from .motion import Motion, Track, agreement, fit_motion, unit_area
+from .overlap import RADII, expected_mask, fit_overlap, overlap
 from .render import PALETTE, coverage
-from .scene import RADIUS, SIZE, is_horizontal, is_positive
+from .scene import SIZE, is_horizontal, is_positive
 from .vocabulary import COLOURS, DIRECTIONS, SHAPES, ObjectPrompt, parse_prompt
 
 _ADEQUATE_AREA = 120.0  # pixels below which shapes look alike
+_ENOUGH_CLEAR = 8  # frames
 _LEAST_SHARE = 0.3  # of the full area: below it, nobody need see the colour
 _INTRUDER_COST = 2.5  # an unprompted object covers about 4 % of the picture: a tenth of the total
 
@@ -83,29 +85,51 @@ def _check(frames: Tensor) -> None:
 def _score_object(found: Detections, index: int, thing: ObjectPrompt) -> ObjectScore:
     if not found.visible[index].any():
         return ObjectScore(str(thing), 0.0, 0.0, 0.0, 0.0, None)
-    prompted = SHAPES.index(thing.shape)
-    shapes = _seen_shapes(found, index)
-    shape = (shapes == prompted).float().mean().item() if len(shapes) else 0.0
-    track = _track(found, index, thing, int(shapes.mode().values) if len(shapes) else prompted)
-    fit = fit_motion(track)
-    area, x, y = moments(_expected_mask(found, index, track, fit))
-    share = area / (unit_area(track.shape) * fit.radius**2)
+    shapes, best = _explain(found, index, thing)
+    shape = (shapes == SHAPES.index(thing.shape)).float().mean().item() if len(shapes) else 0.0
+    area, x, y = moments(best.mask)
+    full_area = unit_area(best.track.shape) * best.fit.radius**2
     residual = torch.hypot(x - found.x[index], y - found.y[index])
-    motion = agreement(residual, share, track.share, track.visible).mean().item()
-    colour = _colour_score(found, index, thing, share)
-    return ObjectScore(str(thing), shape, colour, motion, (shape + colour + motion) / 3, fit)
+    motion = agreement(residual, area / full_area, found.area[index] / full_area, found.visible[index])
+    colour = _colour_score(found, index, thing, area / full_area)
+    terms = (shape, colour, motion.mean().item())
+    return ObjectScore(str(thing), *terms, sum(terms) / 3, best.fit)
 
 
-def _measurable(found: Detections, index: int) -> Tensor:
-    """Frames [F] bool whose outline shows the shape; if the object is never in full view, its best ones."""
+@dataclass(frozen=True)
+class _Explanation:
+    """One object's track, the motion fitted to it and the mask [F, H, W] which that motion would show."""
+
+    track: Track
+    fit: Motion
+    mask: Tensor
+
+
+def _explain(found: Detections, index: int, thing: ObjectPrompt) -> tuple[Tensor, _Explanation]:
+    """The shape seen in each frame that shows one (any number of frames), and what explains them best."""
     adequate = found.visible[index] & (found.area[index] > _ADEQUATE_AREA)
     clear = adequate & found.clear[index]
-    return clear if clear.any() else adequate
+    if clear.any():
+        shapes = _outlined_shapes(found, index, clear)
+        return shapes, _fit(found, index, thing, int(shapes.mode().values))
+    explanations = [_fit(found, index, thing, shape) for shape in range(len(SHAPES))]
+    overlaps = torch.stack([overlap(item.mask, found.mask[index]) for item in explanations])
+    return overlaps[:, adequate].argmax(0), explanations[int(overlaps.mean(1).argmax())]
 
 
-def _seen_shapes(found: Detections, index: int) -> Tensor:
-    """The best matching shape [measurable frames]: intersection over union with each at three radii."""
-    use = _measurable(found, index)
+def _fit(found: Detections, index: int, thing: ObjectPrompt, shape: int) -> _Explanation:
+    """Fit centroids, and pixels too where few frames have the object's true centroid."""
+    front = found.mask[:index].sum(0)
+    track = _track(found, index, thing, shape)
+    fit = fit_motion(track)
+    clear = found.clear[index]
+    if clear.sum() < _ENOUGH_CLEAR and not clear[found.visible[index]].all():
+        fit = fit_overlap(track, found.mask[index], front, fit)
+    return _Explanation(track, fit, expected_mask(track, fit, front))
+
+
+def _outlined_shapes(found: Detections, index: int, use: Tensor) -> Tensor:
+    """The shape that best matches the outline in each of the frames `use`: each is tried at three radii."""
     count = int(use.sum())
     crop, dx, dy = _crop(found.mask[index, use], found.x[index, use], found.y[index, use])
     scores = []
@@ -113,8 +137,7 @@ def _seen_shapes(found: Detections, index: int) -> Tensor:
         radius = (found.area[index, use] / unit_area(shape)).sqrt()
         for scale in (0.94, 1.0, 1.06):
             template = coverage(torch.full((count,), shape), dx, dy, scale * radius)[:, 0]
-            overlap = torch.minimum(template, crop).sum((-1, -2))
-            scores.append(overlap / torch.maximum(template, crop).sum((-1, -2)))
+            scores.append(overlap(template, crop))
     return torch.stack(scores).argmax(0) // 3
 
 
@@ -143,7 +166,7 @@ def _track(found: Detections, index: int, thing: ObjectPrompt, shape: int) -> Tr
         shape=shape,
         horizontal=horizontal,
         sign=1.0 if is_positive(direction) else -1.0,
-        radius=(full_area / unit_area(shape)).sqrt().clamp(0.8 * RADIUS[0], 1.2 * RADIUS[1]).item(),
+        radius=(full_area / unit_area(shape)).sqrt().clamp(*RADII).item(),
     )
 
 
@@ -152,17 +175,6 @@ def _full_area(found: Detections, index: int) -> Tensor:
     if clear.any():
         return found.area[index, clear].median()
     return found.area[index, found.visible[index]].max()
-
-
-def _expected_mask(found: Detections, index: int, track: Track, fit: Motion) -> Tensor:
-    """What the fitted physics would show [F, H, W], behind what is in front in this very video."""
-    along = fit.along(track.sign, torch.arange(len(track)))
-    across = torch.full_like(along, fit.lane)
-    x, y = (along, across) if track.horizontal else (across, along)
-    grid = torch.arange(SIZE) + 0.5
-    dx, dy = grid - x[:, None, None], grid[:, None] - y[:, None, None]
-    mask = coverage(torch.tensor([track.shape]), dx[None], dy[None], torch.tensor([fit.radius]))[0]
-    return mask * (1 - found.mask[:index].sum(0))
 
 
 def _colour_score(found: Detections, index: int, thing: ObjectPrompt, expected_share: Tensor) -> float:

@@ -29,7 +29,14 @@ def test_writes_everything(demo, tmp_path, capsys):
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert json.loads(out) == report
     check_report(report)
-    for part in ("dense: chunk 3/3", "dummy forcing: chunk 3/3", "DiT FPS", "KV memory", "PSNR to dense", "ratio"):
+    for part in (
+        "dense: chunk 3/3",
+        "dummy forcing: chunk 3/3",
+        "DiT FPS",
+        "KV memory",
+        "history a head reads",
+        "ratio",
+    ):
         assert part in err
 
 
@@ -38,6 +45,7 @@ def check_report(report):
     assert dense["heads"] is None and forcing["heads"]["counts"]["dummy"] == 4
     assert dense["psnr_to_dense"] is None and forcing["psnr_to_dense"] > 0
     assert forcing["kv_bytes"] < dense["kv_bytes"] == dense["kv_peak_bytes"]
+    assert forcing["history_frames"] < dense["history_frames"] == 9
     for policy in (dense, forcing):
         assert 0 <= policy["score"]["total"] <= 1
         assert policy["seconds"] > policy["model_seconds"] > 0

@@ -58,10 +58,21 @@ def test_report_says_what_was_done(run, capsys, options, keep):
     assert {"torch", "python"} <= report["versions"].keys()
 
 
-def test_dense_bytes_are_exact(run, capsys):
+@pytest.mark.parametrize(("steps", "sigmas"), [(1, [1, 0]), (2, [1, 5 / 6, 0]), (4, [1, 15 / 16, 5 / 6, 5 / 8, 0])])
+def test_steps(run, tiny_model, capsys, steps, sigmas):
+    calls = []
+    tiny_model.backbone.patch_embedding.register_forward_pre_hook(lambda module, inputs: calls.append(1))
+    assert run("generate", "--output", "a.gif", "--latents", 6, "--steps", steps, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["sigmas"] == pytest.approx(sigmas)
+    assert len(calls) == 2 * (steps + 1)  # two chunks, and the clean pass
+
+
+def test_dense_memory_is_exact(run, capsys):
     run("generate", "--output", "a.gif", "--policy", "dense", "--json", "-")
     tokens, dim, layers = 2 * 3, 48, 2
-    assert json.loads(capsys.readouterr().out)["kv_bytes"] == 2 * layers * 9 * tokens * dim * 4
+    report = json.loads(capsys.readouterr().out)
+    assert report["kv_bytes"] == 2 * layers * 9 * tokens * dim * 4
+    assert report["history_frames"] == 9
 
 
 def test_json_file(run, tmp_path, capsys):
@@ -134,10 +145,11 @@ def test_interrupt_in_the_first_chunk_leaves_nothing(run, tmp_path, tiny_model, 
     assert capsys.readouterr().err == "dummy-forcing: interrupted\n"
 
 
-def test_failure_half_way_leaves_nothing(run, tmp_path, tiny_model):
+@pytest.mark.parametrize("name", ["a.gif", "new/folder/a.gif"])
+def test_failure_half_way_leaves_nothing(run, tmp_path, tiny_model, name):
     def hook(module, inputs):
         raise torch.OutOfMemoryError("out of memory")
 
     tiny_model.vae.conv2.register_forward_pre_hook(hook)
-    assert run("generate", "--output", "a.gif") == 2
+    assert run("generate", "--output", name) == 2
     assert list(tmp_path.iterdir()) == []

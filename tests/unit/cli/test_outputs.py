@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dummy_forcing.cli.outputs import check_outputs, staged_folder, write_file
+from dummy_forcing.cli.outputs import check_outputs, staged_folder
 from dummy_forcing.cli.report import write_report
 from dummy_forcing.core.errors import DummyForcingError
 
@@ -17,20 +17,6 @@ def test_check_leaves_nothing(tmp_path):
 def test_outputs_must_differ(tmp_path):
     with pytest.raises(DummyForcingError, match="two outputs"):
         check_outputs([tmp_path / "a.json", tmp_path / "x/../a.json"])
-
-
-def test_write_replaces_as_a_whole(tmp_path):
-    write_file(tmp_path / "new/a.txt", b"one")
-    write_file(tmp_path / "new/a.txt", b"two")
-    assert (tmp_path / "new/a.txt").read_bytes() == b"two"
-    assert len(list((tmp_path / "new").iterdir())) == 1
-
-
-def test_failed_write_leaves_no_draft(tmp_path):
-    (tmp_path / "a.txt").mkdir()
-    with pytest.raises(DummyForcingError, match=r"a\.txt"):
-        write_file(tmp_path / "a.txt", b"one")
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
 
 
 def test_stage_moves_everything_or_nothing(tmp_path):

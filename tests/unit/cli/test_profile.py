@@ -32,6 +32,12 @@ def test_an_axis_of_one_says_nothing(run, capsys):
     assert ratios["prompts"] is None and ratios["chunks"] is None and ratios["timesteps"] is not None
 
 
+def test_steps(run, tmp_path, capsys):
+    assert run("profile", "--prompt", RED, "--latents", 6, "--steps", 1, "--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["method"]["sigmas"] == [1, 0]
+    assert HeadProfile.load(tmp_path / "heads.safetensors").samples.shape[2] == 2  # and the clean pass
+
+
 def test_profile_drives_generate(run, tmp_path, capsys):
     assert run("profile", "--prompt", RED) == 0
     out = capsys.readouterr().out

@@ -263,9 +263,20 @@ def test_folder_without_write_permission(tmp_path):
         tmp_path.chmod(0o700)
 
 
-def test_makes_missing_folders_and_no_file_yet(tmp_path):
-    VideoWriter(tmp_path / "a" / "b" / "clip.mp4", 16)
-    assert (tmp_path / "a" / "b").is_dir() and files_below(tmp_path) == []
+def test_makes_missing_folders_with_the_first_frame(tmp_path):
+    video = VideoWriter(tmp_path / "a" / "b" / "clip.mp4", 16)
+    assert list(tmp_path.iterdir()) == []
+    video.write(smooth_clip(2))
+    assert video.finish().is_file()
+
+
+def test_an_exception_removes_the_folders_that_were_made(tmp_path):
+    (tmp_path / "old").mkdir()
+    for folder in ("old", "new/deep", "old/deep"):
+        with pytest.raises(RuntimeError), VideoWriter(tmp_path / folder / "clip.gif", 16) as video:
+            video.write(smooth_clip(2))
+            raise RuntimeError
+    assert list(tmp_path.rglob("*")) == [tmp_path / "old"]
 
 
 def test_names_that_are_long_or_not_ascii(tmp_path):

@@ -91,7 +91,7 @@ def test_events_come_in_order_with_their_clocks(tiny_wan):
     assert {event.passes for event in events if isinstance(event, PassDone)} == {4}
 
 
-def test_a_chunk_reports_latents_time_and_bytes(tiny_wan):
+def test_a_chunk_reports_latents_time_bytes_and_history(tiny_wan):
     for event in stream(tiny_wan, text=TEXT.expand(2, -1, -1)):
         if isinstance(event, ChunkDone):
             assert event.latents.shape == (2, 4, 3, 4, 6)
@@ -99,6 +99,7 @@ def test_a_chunk_reports_latents_time_and_bytes(tiny_wan):
             assert event.latents.isfinite().all()
             assert event.seconds > 0
             assert event.kv_bytes == 2 * 4 * 2 * 2 * (9 * 6) * 48  # k and v, fp32, batch, layers, tokens, width
+            assert event.history_frames == 3 * (event.clock.chunk + 1)
 
 
 def test_time_between_events_is_not_counted(tiny_wan):

@@ -1,0 +1,78 @@
+"""Writing files: checked before the work begins, complete or not there at all, and no empty folders left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .errors import DummyForcingError
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data`, making folders as needed; on failure file and folders are what they were before.
+
+    Raises DummyForcingError when the file cannot be written.
+    """
+    with explain_write_errors(path):
+        created = make_folder(path.parent)
+        draft = hidden_sibling(path)
+        try:
+            draft.write_bytes(data)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+            remove_empty(created)
+
+
+def check_writable(path: Path) -> None:
+    """Raise DummyForcingError unless a file can be written to `path`; leaves nothing behind.
+
+    Makes the folder and a hidden file for a moment: permission bits alone tell too little.
+    """
+    with explain_write_errors(path):
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        created = make_folder(path.parent)
+        try:
+            probe = hidden_sibling(path)
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        finally:
+            remove_empty(created)
+
+
+def hidden_sibling(path: Path, suffix: str = ".tmp") -> Path:
+    """A new hidden name in the same folder, so that the finished file can replace `path` in one step."""
+    # The stem is cut since file names end at 255 bytes.
+    return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{suffix}")
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and return those that were missing, innermost first, as `remove_empty` takes them."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        remove_empty(missing)
+        raise
+    return missing
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those of the folders, innermost first, that hold nothing."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a DummyForcingError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DummyForcingError(f"cannot write {path}: {reason}; choose a folder you may write to") from error
