@@ -204,19 +204,23 @@ def test_colour_falls_gradually():
     assert all(item.shape == 1 and item.motion > 0.97 for item in scores)
 
 
+def pair(directions, colours, shapes, radii, speeds, starts, lanes, frames):
+    """Frames of two given objects."""
+    rows = [torch.tensor([row]) for row in (colours, shapes, directions, radii, speeds, starts, lanes)]
+    return render(Scenes(*rows, tone=torch.tensor([0.9])), frames)[0]
+
+
 def test_an_object_passing_behind_another_is_not_blamed():
-    scenes = draw_scenes(1, torch.Generator().manual_seed(0), single_share=0)
-    crossing = replace(
-        scenes,
-        colour=torch.tensor([[0, 4]]),
-        shape=torch.tensor([[1, 0]]),
-        direction=torch.tensor([[0, 1]]),
-        radius=torch.tensor([[14.0, 11.0]]),
-        start=torch.tensor([[70.0, 26.0]]),
-        lane=torch.tensor([[44.0, 46.0]]),
-    )
-    score = score_video(render(crossing, FRAMES)[0], "a red square moving left and a blue circle moving right")
-    assert score.total > 0.93
+    video = pair((0, 1), (0, 4), (1, 0), (14.0, 11.0), (1.5, 2.0), (70.0, 26.0), (44.0, 46.0), FRAMES)
+    assert score_video(video, "a red square moving left and a blue circle moving right").total > 0.95
+
+
+@pytest.mark.parametrize("length", [7, 81])
+def test_an_object_never_in_full_view_is_recognised(length):
+    """The triangle comes out behind the circle only while the picture's border already cuts it off."""
+    video = pair((1, 2), (2, 0), (0, 2), (12.7, 14.0), (1.3, 1.25), (46.0, 44.5), (34.2, 63.2), FRAMES[:length])
+    score = score_video(video, "a green circle moving right and a red triangle moving up")
+    assert score.objects[1].shape == 1 and score.total > 0.95
 
 
 def test_report_is_json(returning):
