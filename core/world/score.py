@@ -52,6 +52,15 @@ class VideoScore:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class _Explanation:
+    """One object's track, the motion fitted to it and the mask [F, H, W] which that motion would show."""
+
+    track: Track
+    fit: Motion
+    mask: Tensor
+
+
 @torch.no_grad()
 def score_video(frames: Tensor, prompt: str) -> VideoScore:
     """Measure a toy-world video against its prompt.
@@ -94,15 +103,6 @@ def _score_object(found: Detections, index: int, thing: ObjectPrompt) -> ObjectS
     colour = _colour_score(found, index, thing, area / full_area)
     terms = (shape, colour, motion.mean().item())
     return ObjectScore(str(thing), *terms, sum(terms) / 3, best.fit)
-
-
-@dataclass(frozen=True)
-class _Explanation:
-    """One object's track, the motion fitted to it and the mask [F, H, W] which that motion would show."""
-
-    track: Track
-    fit: Motion
-    mask: Tensor
 
 
 def _explain(found: Detections, index: int, thing: ObjectPrompt) -> tuple[Tensor, _Explanation]:

@@ -31,7 +31,7 @@ _EMBEDDINGS = ("patch_embedding", "text_embedding.0", "time_embedding.0", "head.
 class BackboneTraining:
     """Hyper-parameters of stage 3."""
 
-    steps: int = 1800
+    steps: int = 2200
     batch: int = 2  # whole clips a step
     first_batch: int = 32  # first chunks a step: no past to copy from, so they need the most examples
     scenes: int = 384  # whole scenes encoded before training; one more every second step

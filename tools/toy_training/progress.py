@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from pathlib import Path
@@ -17,11 +16,10 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 
 
 def learning_rate(step: int, steps: int, warmup: int = 40) -> float:
-    """Share of the peak rate: linear warm-up, then a cosine down to 2 %."""
+    """Share of the peak rate: linear warm-up, constant up to half of the steps, then linear down to 2 %."""
     if step < warmup:
         return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return min(1.0, 0.02 + 0.98 * 2 * (steps - step) / steps)
 
 
 @torch.no_grad()
