@@ -1,6 +1,6 @@
 """The toy world's language: a closed vocabulary, a tiny grammar and its embedding.
 
-    a red circle moving right and a blue square moving up
+    a yellow triangle moving left and a cyan circle moving down
 
 One or two objects, each a colour, a shape and a direction; other listed words are filler. The "text encoder" is
 a fixed code with nothing to learn or download: one token per content word, a one-hot of the word joined with a
@@ -28,7 +28,7 @@ _WORDS = (*COLOURS, *SHAPES, *DIRECTIONS)
 _TOKENS_PER_OBJECT = 3
 TEXT_TOKENS = MAX_OBJECTS * _TOKENS_PER_OBJECT
 TEXT_DIM = 16  # 13 words, 2 object slots, 1 marking a real token against padding
-EXAMPLE = "a red circle moving right and a blue square moving up"
+EXAMPLE = "a yellow triangle moving left and a cyan circle moving down"
 
 
 @dataclass(frozen=True)

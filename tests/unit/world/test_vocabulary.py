@@ -33,8 +33,8 @@ def test_parsing_inverts_writing(things):
 
 def test_the_example_is_understood():
     assert parse_prompt(EXAMPLE) == (
-        ObjectPrompt("red", "circle", "right"),
-        ObjectPrompt("blue", "square", "up"),
+        ObjectPrompt("yellow", "triangle", "left"),
+        ObjectPrompt("cyan", "circle", "down"),
     )
 
 
