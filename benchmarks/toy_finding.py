@@ -178,8 +178,8 @@ def _heads(samples: Tensor) -> dict:
 _PAGE = """\
 # Which heads can lose their history? The toy world's answer
 
-{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every row;
-rows with random heads average {draws} draws a video. Dummy heads are chosen online, by the normalised cost.
+{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
+row; rows with random heads average {draws} draws a video. Dummy heads are chosen online, by the normalised cost.
 
 * Score: agreement of the video with its prompt and with the world's physics, 0 to 1.
 * PSNR: to the dense video of the same prompt and seed, mean over videos.
