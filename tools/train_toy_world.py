@@ -1,7 +1,7 @@
 """Trains the built-in toy world: `python tools/train_toy_world.py --work DIR`.
 
 Stages, each resumable and deterministic by seed: the autoencoder, the latents of the training scenes, the causal
-backbone, and the export of both weight files to core/world/weights. About two hours on 2 CPU cores.
+backbone, and the export of both weight files to core/world/weights. Those shipped took 100 minutes on 2 cores.
 """
 
 from __future__ import annotations

@@ -54,12 +54,8 @@ def train_backbone(
     average = copy.deepcopy(model)
     optimisers = Optimisers(model, config.muon_rate, config.adam_rate, adam_names=_EMBEDDINGS)
     worker = copy.deepcopy(model).bfloat16()  # computes in bf16; master weights stay fp32
-    first = 0
-    if state := stage.load():
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimisers.load_state_dict(state["optimisers"])
-        first = state["step"]
+    parts = {"model": model, "average": average, "optimisers": optimisers}
+    first = stage.resume(**parts)
     held_out = [pool.batch_of([pool.scene(-1 - i) for i in range(6)]) for pool in (clips, openings)]
     for step in range(first, config.steps):
         clips.grow_to(config.scenes + step // 2)
@@ -73,12 +69,7 @@ def train_backbone(
             stage.log(step=step + 1, loss=loss, **_validate(average, *held_out))
             clips.save()
             openings.save()
-            stage.save(
-                model=model.state_dict(),
-                average=average.state_dict(),
-                optimisers=optimisers.state_dict(),
-                step=step + 1,
-            )
+            stage.save(step + 1, **parts)
     return average
 
 

@@ -40,23 +40,26 @@ class Stage:
         self._started = time.monotonic()
         self._spent_before = 0.0
 
-    def load(self) -> dict | None:
-        """The last saved state, or None on a fresh start."""
+    def resume(self, **parts) -> int:
+        """Put `parts` back to their last saved state; returns the step to go on from, 0 on a fresh start."""
         if not self.path.exists():
-            return None
+            return 0
         state = torch.load(self.path, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         self._spent_before = state["seconds"]
-        return state
+        return state["step"]
 
     @property
     def seconds(self) -> float:
         """Wall-clock seconds spent on this stage over all its runs."""
         return self._spent_before + time.monotonic() - self._started
 
-    def save(self, **state) -> None:
-        """Replace the saved state; a crash leaves either the old or the new one."""
+    def save(self, step: int, **parts) -> None:
+        """Replace the saved state by that of `parts`; a crash leaves either the old or the new one."""
         partial = self.path.with_suffix(".partial")
-        torch.save({**state, "seconds": self.seconds}, partial)
+        states = {name: part.state_dict() for name, part in parts.items()}
+        torch.save({**states, "step": step, "seconds": self.seconds}, partial)
         os.replace(partial, self.path)
 
     def log(self, **row) -> None:

@@ -50,12 +50,8 @@ def train_vae(folder: Path, config: VAETraining, seed: int) -> WanVAE:
     model = channels_last(_repeat_frames(WanVAE(WanVAEShape(width=8))))
     average = copy.deepcopy(model)
     optimisers = Optimisers(model, config.muon_rate, config.adam_rate)
-    first = 0
-    if state := stage.load():
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimisers.load_state_dict(state["optimisers"])
-        first = state["step"]
+    parts = {"model": model, "average": average, "optimisers": optimisers}
+    first = stage.resume(**parts)
     for step in range(first, config.steps):
         optimisers.set_rate(learning_rate(step, config.steps))
         loss = _loss(model, config, step, step_generator(seed, step))
@@ -63,12 +59,7 @@ def train_vae(folder: Path, config: VAETraining, seed: int) -> WanVAE:
         update_average(average, model, step, config.average)
         if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
             stage.log(step=step + 1, loss=loss.item(), psnr=validation_psnr(average))
-            stage.save(
-                model=model.state_dict(),
-                average=average.state_dict(),
-                optimisers=optimisers.state_dict(),
-                step=step + 1,
-            )
+            stage.save(step + 1, **parts)
     return average
 
 
