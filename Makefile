@@ -8,20 +8,42 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 INPUTS := pyproject.toml requirements.txt constraints-standalone.txt
 
+# ComfyUI, and the Python that runs it: the one in its folder, else the one on the path.
+COMFYUI     := $(or $(COMFYUI_PATH),$(HOME)/ComfyUI)
+HOST_PYTHON ?= $(or $(firstword $(wildcard $(COMFYUI)/.venv/bin/python $(COMFYUI)/venv/bin/python)),$(PYTHON))
+
 CHECK_VERSION := import sys; sys.exit(sys.version_info < (3, 10))
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-host screenshots lint clean
 help:
-	@echo "make demo   generate videos with the built-in toy world into out/demo"
-	@echo "make test   lint, then every test that needs neither a GPU nor minutes"
-	@echo "make lint   ruff only"
-	@echo "make clean  remove builds, caches and the demo; keeps $(VENV) and the rest of out/"
+	@echo "make demo         generate videos with the built-in toy world into out/demo"
+	@echo "make test         lint, then every test that needs neither a GPU nor minutes"
+	@echo "make test-host    the same inside the real ComfyUI of COMFYUI_PATH, by default ~/ComfyUI"
+	@echo "make screenshots  run workflows/*.json on ComfyUI's canvas, pictures in out/screenshots"
+	@echo "make lint         ruff only"
+	@echo "make clean        remove builds, caches and the demo; keeps $(VENV) and the rest of out/"
 
 demo: $(STAMP)
 	$(BIN)/dummy-forcing demo --output out/demo
 
 test: lint
 	$(BIN)/pytest -m "not heavy and not gpu"
+
+# ComfyUI's Python gets pytest if it has none; nothing else is installed there, and nothing of ours.
+test-host:
+	@if [ ! -f '$(COMFYUI)/main.py' ]; then \
+	    echo "no ComfyUI at $(COMFYUI): host tests skipped"; \
+	else \
+	    set -e -x; \
+	    '$(HOST_PYTHON)' -c 'import pytest' 2>/dev/null || '$(HOST_PYTHON)' -m pip install 'pytest>=8.1'; \
+	    COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' -m pytest tests/host -m "not heavy and not gpu"; \
+	fi
+
+# Needs Node.js and Chromium (Debian: apt-get install chromium nodejs npm).
+screenshots:
+	cd tools/canvas && npm install --no-audit --no-fund
+	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
+	    node tools/canvas/canvas_screenshots.mjs {url} out/screenshots workflows/*.json --queue
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ..core.heads.roles import HeadRole, count_roles
-from .progress import format_bytes
-from .run import RunReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,21 +30,6 @@ def require(*modules: str) -> None:
 def say(console: Console, text: str) -> None:
     """Print a line as it is, however narrow the console."""
     console.print(text, soft_wrap=True)
-
-
-def describe_run(report: RunReport) -> str:
-    """A run's figures in one line."""
-    return (
-        f"{report.pixel_frames} frames in {report.seconds:.1f} s: {report.dit_fps:.2f} DiT FPS, "
-        f"{report.end_to_end_fps:.2f} FPS end to end, KV {format_bytes(report.kv_bytes)} "
-        f"(peak {format_bytes(report.kv_peak_bytes)})"
-    )
-
-
-def describe_roles(roles: Tensor) -> str:
-    """Head counts in one line: "16 heads: 3 sink, 5 neighbor, 8 dummy"."""
-    counts = ", ".join(f"{count} {label}" for label, count in count_roles(roles).items())
-    return f"{roles.numel()} heads: {counts}"
 
 
 def print_roles(console: Console, roles: Tensor) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DummyForcingError
+from ..core.heads.roles import describe_roles
 from ..core.media.compose import side_by_side
 from ..core.media.quality import psnr
 from ..core.media.video import VideoWriter
@@ -18,16 +19,16 @@ from ..core.memory.config import MemoryConfig
 from ..core.memory.dense import Dense
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.keep import KeepPolicy
+from ..core.stream.tally import RunReport, format_bytes
 from ..core.world.scene import FRAME_RATE
 from ..core.world.score import VideoScore, score_video
 from ..core.world.vocabulary import EXAMPLE, embed_prompt
-from .console import describe_roles, open_console, print_table, require, say
+from .console import open_console, print_table, require, say
 from .models import ModelChoice, Opener, count_latents
 from .outputs import check_outputs, staged_folder
 from .profile import write_heat_map
-from .progress import format_bytes
 from .report import describe_machine, environment, report_paths, write_report
-from .run import RunReport, VideoJob, run_video
+from .run import VideoJob, run_video
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..core.heads.profile import HeadProfile
+from ..core.heads.roles import describe_roles
 from ..core.media.formats import FORMATS
 from ..core.media.video import VideoWriter
 from ..core.memory.config import MemoryConfig
 from ..core.memory.keep import KeepPolicy, KeepShape
-from ..core.stream.loop import StreamConfig
+from ..core.stream.config import StreamConfig
+from ..core.stream.tally import RunReport, describe_run
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
-from .console import describe_roles, describe_run, open_console, require, say
-from .models import ModelChoice, Opener, check_decodable, check_text, choose_sigmas, count_latents, embed
+from .console import open_console, require, say
+from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed
 from .outputs import check_outputs, check_suffix
 from .policies import check_classified, method_of, read_policy
 from .report import environment, report_paths, write_report
-from .run import RunReport, VideoJob, run_video
+from .run import VideoJob, run_video
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +87,7 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     request.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)
-    memory, sigmas = MemoryConfig(keep=request.keep), choose_sigmas(args.steps, family)
+    memory, sigmas = MemoryConfig(keep=request.keep), family.sigmas_of(args.steps)
     return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
 
 

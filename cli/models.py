@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DummyForcingError
-from ..core.stream.sigmas import even_steps, warp_steps
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from ..core.world.scene import FRAME_RATE
 from .arguments import DEFAULT_FAMILY, TOY
 
 if TYPE_CHECKING:
-    from ..core.checkpoints.families import Family
     from ..core.checkpoints.model import ARVideoModel
 
 
@@ -125,11 +123,6 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
             f"{latents} latent frames cannot be cut into chunks of {chunk}; use --latents {nearest}"
         )
     return latents
-
-
-def choose_sigmas(steps: int | None, family: Family) -> tuple[float, ...]:
-    """Noise levels of `steps` even denoising passes under the family's shift; None stands for the family's own."""
-    return family.sigmas if steps is None else warp_steps(even_steps(steps), family.shift)
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:

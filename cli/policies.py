@@ -7,10 +7,10 @@ from typing import Any
 
 from ..core.errors import DummyForcingError
 from ..core.heads.profile import HeadProfile
-from ..core.heads.programming import program_heads
 from ..core.memory.config import KEEP_METHODS
-from ..core.memory.dummy_forcing import DummyForcing, Roles
+from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.keep import KeepPolicy
+from ..core.memory.profiled import with_profile
 
 _FORCING = "dummy-forcing"
 _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
@@ -36,7 +36,7 @@ def read_policy(args: argparse.Namespace) -> KeepPolicy:
     if args.profile and args.save_profile:
         raise DummyForcingError("--save-profile saves what is measured, --profile measures nothing; leave one out")
     if args.profile:
-        options = _with_profile(options, HeadProfile.load(args.profile))
+        options = with_profile(options, HeadProfile.load(args.profile))
     return KEEP_METHODS[args.policy.replace("-", "_")](**options)
 
 
@@ -64,23 +64,3 @@ def _typed_options(args: argparse.Namespace) -> dict[str, Any]:
             flag = "--" + stray[0].replace("_", "-")
             raise DummyForcingError(f"{flag} belongs to --policy {policy}; leave it out or switch")
     return {field: getattr(args, option) for option, field in own.items() if option in args}
-
-
-def _with_profile(options: dict[str, Any], profile: HeadProfile) -> dict[str, Any]:
-    """Ratio and cost default to the profile's; its roles hold for these, else they are programmed anew."""
-    default = DummyForcing()
-    measured = {name: profile.method.get(name, getattr(default, name)) for name in ("dummy_ratio", "cost")}
-    wanted = {name: options.get(name, value) for name, value in measured.items()}
-    try:
-        roles = profile.roles if wanted == measured else program_heads(profile.masses, **wanted)
-        DummyForcing(**wanted)
-    except TypeError as error:
-        raise DummyForcingError(
-            f"the head profile's method {profile.method} makes no sense ({error}); "
-            "profile again with `dummy-forcing profile`"
-        ) from error
-    return {**options, **wanted, "roles": _as_tuples(roles.tolist())}
-
-
-def _as_tuples(table: list[list[int]]) -> Roles:
-    return tuple(tuple(row) for row in table)

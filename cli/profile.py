@@ -8,25 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ..core.errors import DummyForcingError
 from ..core.files import write_file
 from ..core.heads.heat_map import draw_heat_map
+from ..core.heads.measure import (
+    MeasuredOn,
+    core_set_ratios,
+    describe_ratios,
+    make_profile,
+    profile_recorder,
+    recorded_samples,
+)
 from ..core.heads.profile import HeadProfile
-from ..core.heads.programming import program_heads
-from ..core.heads.recorder import MassRecorder
-from ..core.heads.stability import stability
+from ..core.heads.roles import describe_roles, heads_to_dict
 from ..core.memory.config import MemoryConfig
 from ..core.memory.dense import Dense
-from ..core.memory.dummy_forcing import DummyForcing
-from ..core.stream.loop import StreamConfig
-from .console import describe_roles, open_console, print_roles, require, say
-from .models import ModelChoice, Opener, check_text, choose_sigmas, count_latents, embed
+from ..core.stream.config import StreamConfig
+from ..core.stream.tally import RunReport
+from .console import open_console, print_roles, require, say
+from .models import ModelChoice, Opener, check_text, count_latents, embed
 from .outputs import check_outputs, check_suffix
 from .report import environment, report_paths, write_report
-from .run import RunReport, VideoJob, heads_to_dict, run_video
+from .run import VideoJob, run_video
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,11 +67,11 @@ def profile(args: argparse.Namespace, opener: Opener) -> None:
     check_text(subjects.texts, model)
     config = _plan(args, model)
     samples, reports = _measure(model, config, subjects, console)
-    found = _to_profile(args, model, config, subjects, samples)
-    ratios = _core_set_ratios(found)
+    found = make_profile(samples, _measured_on(model, config, subjects), args.dummy_ratio, args.cost)
+    ratios = core_set_ratios(found)
     _write(args, found, console)
     print_roles(console, found.roles)
-    say(console, _describe_ratios(ratios))
+    say(console, describe_ratios(ratios))
     if args.json is not None:
         report = _to_dict(args, model, found, ratios, reports)
         write_report(args.json, environment(args.argv, model.device) | report)
@@ -99,20 +104,15 @@ def _plan(args: argparse.Namespace, model: ARVideoModel) -> StreamConfig:
         raise DummyForcingError(
             f"{latents} latent frames are one chunk, which has no history to score; use --latents {least} or more"
         )
-    memory, sigmas = MemoryConfig(keep=Dense()), choose_sigmas(args.steps, family)
+    memory, sigmas = MemoryConfig(keep=Dense()), family.sigmas_of(args.steps)
     return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
 
 
 def _measure(
     model: ARVideoModel, config: StreamConfig, subjects: _Subjects, console: Console
-) -> tuple[Tensor, list[RunReport]]:
-    """Masses fp32 [prompts x seeds, chunks - 1, passes, layers, heads, 3] and what each video cost."""
-    recorder = MassRecorder(
-        len(model.backbone.blocks),
-        row_fraction=DummyForcing().row_fraction,
-        seed=DummyForcing().seed,
-        wants=lambda clock: clock.chunk >= 1,
-    )
+) -> tuple[list[Tensor], list[RunReport]]:
+    """Masses [chunks - 1, passes, layers, heads, 3] of each video and what it cost."""
+    recorder = profile_recorder(len(model.backbone.blocks))
     samples, reports = [], []
     for index, text in enumerate(subjects.texts):
         for seed in subjects.seeds:
@@ -120,55 +120,20 @@ def _measure(
             recorder.clear()
             job = VideoJob(title, text, config, seed, (recorder,))
             reports.append(run_video(model, job, console=console))
-            samples.append(_collect(recorder, reports[-1].chunks, len(config.sigmas)))
-    return torch.stack(samples), reports
+            samples.append(recorded_samples(recorder))
+    return samples, reports
 
 
-def _collect(recorder: MassRecorder, chunks: int, passes: int) -> Tensor:
-    """Masses [chunks - 1, passes, layers, heads, 3] of the video just made."""
-    return torch.stack(
-        [torch.stack([recorder.masses(chunk, p)[0] for p in range(passes)]) for chunk in range(1, chunks)]
-    )
-
-
-def _to_profile(
-    args: argparse.Namespace, model: ARVideoModel, config: StreamConfig, subjects: _Subjects, samples: Tensor
-) -> HeadProfile:
-    """Roles from the mean over prompts, seeds and chunks of the masses in the clean pass.
-
-    The clean pass, because that is what online classification sees too.
-    """
-    masses = samples[:, :, -1].mean(dim=(0, 1))
-    return HeadProfile(
+def _measured_on(model: ARVideoModel, config: StreamConfig, subjects: _Subjects) -> MeasuredOn:
+    return MeasuredOn(
         fingerprint=model.fingerprint,
         shape=model.backbone.shape.to_dict(),
         prompts=subjects.prompts,
         seeds=subjects.seeds,
         latent_size=config.latent_size,
-        method={
-            "dummy_ratio": args.dummy_ratio,
-            "cost": args.cost,
-            "masses": "mean over prompts, seeds and chunks from 1 of the clean pass",
-            "row_fraction": DummyForcing().row_fraction,
-            "latent_frames": config.total_frames,
-            "sigmas": config.sigmas,
-        },
-        masses=masses,
-        roles=program_heads(masses, args.dummy_ratio, args.cost),
-        samples=samples,
+        latent_frames=config.total_frames,
+        sigmas=config.sigmas,
     )
-
-
-def _core_set_ratios(found: HeadProfile) -> dict[str, float | None]:
-    """`stability` of the dummy set; None along an axis of length 1, which says nothing."""
-    ratios = stability(found.samples, found.method["dummy_ratio"], found.method["cost"])
-    told = [length > 1 for length in found.samples.shape[: len(ratios)]]
-    return {name: ratio if tells else None for (name, ratio), tells in zip(ratios.items(), told, strict=True)}
-
-
-def _describe_ratios(ratios: dict[str, float | None]) -> str:
-    parts = (f"{name} {'-' if ratio is None else f'{ratio:.2f}'}" for name, ratio in ratios.items())
-    return f"dummy heads in common (core-set ratio) over {', '.join(parts)}"
 
 
 def _write(args: argparse.Namespace, found: HeadProfile, console: Console) -> None:

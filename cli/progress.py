@@ -5,35 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ..core.stream.tally import Standing
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
 _PLAIN_SECONDS = 10.0  # between plain lines
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far a video has come. `dit_fps` and `kv_bytes` are None until the first chunk is done."""
-
-    chunks: int
-    chunks_done: int
-    passes_done: int
-    dit_fps: float | None
-    kv_bytes: int | None
-
-    @property
-    def speed(self) -> str:
-        """DiT FPS in words."""
-        return "- DiT FPS" if self.dit_fps is None else f"{self.dit_fps:.2f} DiT FPS"
-
-    @property
-    def kv(self) -> str:
-        """KV memory in words."""
-        return "KV -" if self.kv_bytes is None else f"KV {format_bytes(self.kv_bytes)}"
 
 
 Show = Callable[[Standing], None]
@@ -79,15 +59,6 @@ class _PlainLines:
         self._console.print(
             f"{self._title}: chunk {now.chunks_done}/{now.chunks}, {now.speed}, {now.kv}", soft_wrap=True
         )
-
-
-def format_bytes(count: float) -> str:
-    """Bytes for people: 1536 -> "1.5 KiB"."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def _bar(console: Console) -> Progress:

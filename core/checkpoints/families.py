@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import DummyForcingError
-from ..stream.sigmas import warp_steps
+from ..stream.sigmas import even_steps, warp_steps
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Family:
     def sigmas(self) -> tuple[float, ...]:
         """Noise levels of the denoising passes, ending with 0."""
         return warp_steps(self.steps, self.shift)
+
+    def sigmas_of(self, steps: int | None) -> tuple[float, ...]:
+        """Noise levels of that many even passes under the family's shift; None or 0 for the family's own."""
+        return warp_steps(even_steps(steps), self.shift) if steps else self.sigmas
 
 
 _FOUR_STEPS = (1000.0, 750.0, 500.0, 250.0)

@@ -1,9 +1,10 @@
-"""Reading safetensors files, alone or as the shards of a folder. Pickles are refused: opening one runs its code."""
+"""Reading files of tensors: safetensors, alone or as the shards of a folder, and PyTorch's own (`pickles`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import TypeVar
 
@@ -12,13 +13,13 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from .names import looks_like_vae
+from .pickles import CONVERT, ZIP_MAGIC, is_zip, read_pickle
 
 SUFFIX = ".safetensors"
 _INDEX = f"*{SUFFIX}.index.json"
-_CONVERT = "convert it with safetensors.torch.save_file(state_dict, path)"
 _OTHER_FORMATS = (
-    (b"PK\x03\x04", f"a PyTorch .pt or zip file, whose pickles can run code when opened; {_CONVERT}"),
-    (b"\x80", f"a PyTorch pickle, which can run code when opened; {_CONVERT}"),
+    (ZIP_MAGIC, f"a PyTorch or zip file in spite of its name; let it end in .pt instead of {SUFFIX}"),
+    (b"\x80", f"a PyTorch file of the old kind, which can run code when opened; {CONVERT}"),
     (b"GGUF", "a GGUF file; choose a safetensors version of the model"),
     (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with 'git lfs pull'"),
 )
@@ -28,15 +29,18 @@ Read = TypeVar("Read")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read one safetensors file.
+    """Read one safetensors or PyTorch file.
 
     Returns:
-        Tensors on the CPU by name, and the file's metadata. The tensors are memory-mapped: copy what must outlive
-        a change of the file.
+        Tensors on the CPU by name, and the file's metadata (PyTorch files have none). The tensors are
+        memory-mapped: copy what must outlive a change of the file.
 
     Raises:
-        DummyForcingError: no such file, a folder, cut short, or another format.
+        DummyForcingError: no such file, a folder, cut short, another format, or a pickle of more than tensors.
     """
+    with _explained(path):
+        if path.suffix.lower() != SUFFIX and is_zip(path):  # by this ending PyTorch would take it for the other
+            return read_pickle(path), {}
     return _with_file(path, lambda file: (_tensors(file), file.metadata() or {}))
 
 
@@ -80,13 +84,19 @@ def _tensors(file) -> dict[str, Tensor]:
 
 
 def _with_file(path: Path, read: Callable[..., Read]) -> Read:
+    with _explained(path), safe_open(path, framework="pt") as file:
+        return read(file)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Check that there is a file and turn what reading it raises into a DummyForcingError."""
     try:
         if path.is_dir():
             raise DummyForcingError(f"{path} is a folder; choose a {SUFFIX} file in it")
         if not path.is_file():
             raise DummyForcingError(f"there is no file {path}; check the path")
-        with safe_open(path, framework="pt") as file:
-            return read(file)
+        yield
     except SafetensorError as error:
         raise DummyForcingError(_explain(path, error)) from error
     except OSError as error:

@@ -16,7 +16,7 @@ from ..wan.container import CausalWan
 from ..wan.shape import WanShape
 from ..wan.vae import WanVAE, WanVAEShape
 from .files import read_folder, read_tensors
-from .names import bare_names, check_names
+from .names import backbone_part, bare_names, check_names
 
 EMBEDDING_KEYS = ("context", "prompt_embeds")
 _SHOWN = 3
@@ -28,30 +28,30 @@ def load_backbone(path: Path, device: torch.device | str = "cpu", dtype: torch.d
     """Load a causal Wan backbone for inference.
 
     Args:
-        path: safetensors file, or a folder with one checkpoint in one or several files.
+        path: safetensors or PyTorch file, or a folder with one checkpoint in one or several safetensors files.
         device, dtype: of the weights; the file stays memory-mapped, so about one copy is in memory at most.
 
     Raises:
         DummyForcingError: unreadable, or not exactly the tensors of a Wan 2.1 text-to-video model.
     """
     found, metadata = read_folder(path) if path.is_dir() else read_tensors(path)
-    state = bare_names(found)
+    state = bare_names(backbone_part(found))
     del found  # `_filled` empties `state` tensor by tensor
     what = f"the backbone {path}"
-    _check_values(state, what)
-    shape = _backbone_shape(state, _heads_in(metadata, path), what)
+    check_values(state, what)
+    shape = backbone_shape(state, metadata, what)
     return _filled(CausalWan, shape, state, what, device, dtype)
 
 
 def load_vae(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WanVAE:
-    """Load a Wan 2.1 VAE of any width, encoder and decoder, from a safetensors file.
+    """Load a Wan 2.1 VAE of any width, encoder and decoder, from a safetensors or PyTorch file.
 
     Raises:
         DummyForcingError: unreadable, or not exactly the tensors of a Wan 2.1 VAE.
     """
     state = bare_names(read_tensors(path)[0])
     what = f"the VAE {path}"
-    _check_values(state, what)
+    check_values(state, what)
     try:
         shape = WanVAEShape.from_state_dict(state)
     except DummyForcingError as error:
@@ -84,8 +84,13 @@ def load_text_embedding(path: Path) -> Tensor:
 
 def backbone_fingerprint(backbone: CausalWan) -> str:
     """Identity of a model (`heads.profile.model_fingerprint`) from its sizes and all modulation vectors."""
-    vectors = {name: value for name, value in backbone.named_parameters() if name.endswith("modulation")}
-    return model_fingerprint(backbone.shape.to_dict(), vectors)
+    return weights_fingerprint(backbone.shape, dict(backbone.named_parameters()))
+
+
+def weights_fingerprint(shape: WanShape, weights: Mapping[str, Tensor]) -> str:
+    """`backbone_fingerprint` of weights that are in no module of ours, by their bare names."""
+    vectors = {name: value for name, value in weights.items() if name.endswith("modulation")}
+    return model_fingerprint(shape.to_dict(), vectors)
 
 
 def _filled(
@@ -96,14 +101,20 @@ def _filled(
         model = kind(shape)
     expected = model.state_dict()
     check_names(state, expected, what)
-    _check_shapes(state, expected, what)
+    check_shapes(state, expected, what)
     # Copied even where nothing is cast: a mapped weight would change, or crash us, with the file.
     weights = {name: state.pop(name).to(device, dtype, copy=True) for name in expected}
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)
 
 
-def _backbone_shape(state: Mapping[str, Tensor], heads: int | None, what: str) -> WanShape:
+def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], what: str) -> WanShape:
+    """Sizes of a backbone from its bare state dict and the "config" metadata of its file.
+
+    Raises:
+        DummyForcingError: the defining tensors are missing or damaged, or the heads cannot be told.
+    """
+    heads = _heads_in(metadata, what)
     try:
         shape = WanShape.from_state_dict(state, heads)
     except DummyForcingError as error:
@@ -117,7 +128,8 @@ def _backbone_shape(state: Mapping[str, Tensor], heads: int | None, what: str) -
     return shape
 
 
-def _check_values(state: Mapping[str, Tensor], what: str) -> None:
+def check_values(state: Mapping[str, Tensor], what: str) -> None:
+    """Demand floating-point weights. Raises DummyForcingError that names the first other tensor."""
     for name, value in state.items():
         if not value.is_floating_point() or not value.numel():
             raise DummyForcingError(
@@ -126,7 +138,8 @@ def _check_values(state: Mapping[str, Tensor], what: str) -> None:
             )
 
 
-def _check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+def check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Demand the shapes of the expected tensors. Raises DummyForcingError that names up to three others."""
     wrong = [
         f"{name!r} is {list(state[name].shape)} instead of {list(value.shape)}"
         for name, value in expected.items()
@@ -139,7 +152,7 @@ def _check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
         )
 
 
-def _heads_in(metadata: Mapping[str, str], path: Path) -> int | None:
+def _heads_in(metadata: Mapping[str, str], what: str) -> int | None:
     """Number of heads in the "config" metadata, as ComfyUI ({"transformer": ...}) or flat; None if not there."""
     if "config" not in metadata:
         return None
@@ -148,11 +161,11 @@ def _heads_in(metadata: Mapping[str, str], path: Path) -> int | None:
         heads = {**config, **config.get("transformer", {})}.get("num_heads")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DummyForcingError(
-            f"the 'config' metadata of {path} is not a JSON object ({error}); correct or remove it"
+            f"the 'config' metadata of {what} is not a JSON object ({error}); correct or remove it"
         ) from error
     if heads is not None and type(heads) is not int:
         raise DummyForcingError(
-            f"the 'config' metadata of {path} says num_heads is {heads!r}; expected a whole number; correct it"
+            f"the 'config' metadata of {what} says num_heads is {heads!r}; expected a whole number; correct it"
         )
     return heads
 

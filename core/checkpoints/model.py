@@ -10,7 +10,7 @@ import torch
 
 from ..errors import DummyForcingError
 from ..memory.config import MemoryConfig
-from ..stream.loop import StreamConfig
+from ..stream.config import StreamConfig
 from ..wan.container import CausalWan
 from ..wan.shape import PATCH
 from ..wan.vae import WanVAE

@@ -7,9 +7,13 @@ from typing import TypeVar
 
 from ..errors import DummyForcingError
 
-_LEADING = frozenset({"model", "diffusion_model", "net", "module"})
+CONTAINERS = ("generator_ema", "generator", "generator_lora", "state_dict", "model", "module")
+"""Entries under which trainers keep the weights, best first: where a file has both, its authors run the average."""
+
+_LEADING = frozenset({*CONTAINERS, "base_model", "diffusion_model", "net"})
 # FSDP, torch.compile and activation checkpointing wrap any module, so these occur in the middle of a name too.
 _ANYWHERE = frozenset({"_fsdp_wrapped_module", "_orig_mod", "_checkpoint_wrapped_module"})
+_ALL_IN_ONE = "model.diffusion_model."
 _VAE_KEYS = frozenset({"conv2.weight", "decoder.conv1.weight", "decoder.head.0.gamma"})
 _SHOWN = 3
 
@@ -41,6 +45,11 @@ def bare_names(state: Mapping[str, Value]) -> dict[str, Value]:
             )
         origin[bare] = name
     return {bare: state[name] for bare, name in origin.items()}
+
+
+def backbone_part(state: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Without the VAE and text encoder that ComfyUI's all-in-one checkpoints hold beside the backbone."""
+    return {name: value for name, value in state.items() if name.startswith(_ALL_IN_ONE)} or state
 
 
 def check_names(found: Collection[str], expected: Collection[str], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 from torch import Tensor
 
@@ -35,3 +36,14 @@ class HeadRole(IntEnum):
 def count_roles(roles: Tensor) -> dict[str, int]:
     """How many heads of `roles` (int64, [layers, heads]) have each role, keyed by label, in role order."""
     return {role.label: int((roles == role.value).sum()) for role in HeadRole}
+
+
+def heads_to_dict(roles: Tensor | None) -> dict[str, Any] | None:
+    """Counts by role and the table [layers][heads] of role numbers; None stays None."""
+    return None if roles is None else {"counts": count_roles(roles), "roles": roles.tolist()}
+
+
+def describe_roles(roles: Tensor) -> str:
+    """Head counts in one line: "16 heads: 3 sink, 5 neighbor, 8 dummy"."""
+    counts = ", ".join(f"{count} {label}" for label, count in count_roles(roles).items())
+    return f"{roles.numel()} heads: {counts}"

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...kernels import Dense as DenseAttention
+from ...kernels import attend_densely
 from ..errors import DummyForcingError
 from .dense import Dense
 from .dummy_forcing import DummyForcing
@@ -45,7 +47,8 @@ class MemoryConfig:
 class VideoLayout:
     """What a memory must know of the video: sizes and where its tensors live.
 
-    `total_frames` is the number of latent frames to come, None for a stream without end.
+    `total_frames` is the number of latent frames to come, None for a stream without end; `first_frames` is the
+    length of the first chunk where it differs from `chunk_frames`, as it does behind a start image.
     """
 
     batch: int
@@ -54,10 +57,15 @@ class VideoLayout:
     total_frames: int | None
     dtype: torch.dtype
     device: torch.device
+    first_frames: int | None = None
 
 
 def build_memory(
-    config: MemoryConfig, backbone: nn.Module, video: VideoLayout, observers: Sequence[AttentionObserver] = ()
+    config: MemoryConfig,
+    backbone: nn.Module,
+    video: VideoLayout,
+    observers: Sequence[AttentionObserver] = (),
+    dense: DenseAttention = attend_densely,
 ) -> Memory:
     """Make the run state of one video for a backbone with Wan's attribute names."""
     layers, heads = len(backbone.blocks), backbone.num_heads
@@ -65,12 +73,12 @@ def build_memory(
         batch=video.batch,
         head_dim=backbone.blocks[0].modulation.shape[-1] // heads,
         tokens_per_frame=video.tokens_per_frame,
-        chunk_frames=video.chunk_frames,
+        chunk_frames=max(video.chunk_frames, video.first_frames or 0),
         dtype=video.dtype,
         device=video.device,
     )
-    keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames))
-    return Memory(heads, layout, keep, video.total_frames, observers)
+    keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames, video.first_frames))
+    return Memory(heads, layout, keep, video.total_frames, observers, dense)
 
 
 def _method_to_dict(method: Any, registry: Mapping[str, type]) -> dict[str, Any]:

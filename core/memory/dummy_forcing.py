@@ -13,7 +13,7 @@ turns the masses into roles; from then on
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from .retention import Retention
 from .store import StoreHeads
 
 Roles = tuple[tuple[int, ...], ...]
+_LEAST_HISTORY = 2  # latent frames: frame 0 and another
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class DummyForcing:
         local_context: chunks that a neighbor head looks back; None gives neighbor and sink heads the whole
             history, so that only dummy heads are cut (with dummy_ratio 0 this is Dense).
         packed_frames: recent frames that a dummy head keeps; 0 cuts its history altogether.
-        classification_chunk: roles take effect once this chunk is committed; its clean pass is what is scored.
+        classification_chunk: roles take effect once this chunk is committed; its clean pass is what is scored. A
+            chunk whose history is frame 0 alone cannot tell sink from neighbor heads, so that the next one is
+            scored instead.
         cost: "normalised" divides sink and neighbor masses by their sums over all heads (the authors' code),
             "paper" takes them as they are.
         row_fraction: share of the queries that the scores are estimated from.
@@ -84,6 +87,17 @@ class DummyForcing:
     def begin(self, shape: KeepShape) -> DummyForcingRun:
         return DummyForcingRun(self, shape)
 
+    def costliest(self, shape: KeepShape) -> DummyForcing:
+        """Every head that is no dummy taken for a neighbor head, the role that holds the most frames."""
+        if self.roles is not None:
+            return self
+        dummies = round(self.dummy_ratio * shape.layers * shape.heads)
+        roles = torch.full((shape.layers * shape.heads,), HeadRole.NEIGHBOR.value)
+        roles[:dummies] = HeadRole.DUMMY.value
+        chunk = DummyForcingRun(self, shape).due_chunk
+        rows = tuple(map(tuple, roles.view(shape.layers, shape.heads).tolist()))
+        return replace(self, roles=rows, classification_chunk=chunk)
+
 
 class DummyForcingRun:
     """Dense until classification, then one allocation by role."""
@@ -94,6 +108,7 @@ class DummyForcingRun:
         self.roles: Tensor | None = None
         self.masses: Tensor | None = None
         self.observers: Sequence[Any] = ()
+        self.due_chunk = self._due_chunk()
         if config.roles is None:
             self._recorder = MassRecorder(
                 shape.layers, row_fraction=config.row_fraction, seed=config.seed, wants=self._is_scored
@@ -109,11 +124,11 @@ class DummyForcingRun:
     def frames_before_regroup(self, total_frames: int | None) -> int | None:
         if self.roles is not None:
             return total_frames
-        warm_up = (self.config.classification_chunk + 1) * self.shape.chunk_frames
+        warm_up = self.shape.start_frame(self.due_chunk + 1)
         return warm_up if total_frames is None else min(warm_up, total_frames)
 
     def after_commit(self, clock: ChunkClock) -> list[Allocation] | None:
-        if clock.chunk != self.config.classification_chunk:
+        if clock.chunk != self.due_chunk:
             return None
         if self.config.roles is not None:
             self.roles = self._given
@@ -124,7 +139,15 @@ class DummyForcingRun:
         return [self._allocate(row.tolist()) for row in self.roles]
 
     def _is_scored(self, clock: ChunkClock) -> bool:
-        return clock.clean and clock.chunk == self.config.classification_chunk
+        return clock.clean and clock.chunk == self.due_chunk
+
+    def _due_chunk(self) -> int:
+        """The chunk after which roles take effect."""
+        chunk = self.config.classification_chunk
+        if self.config.roles is None:
+            while self.shape.start_frame(chunk) < _LEAST_HISTORY:
+                chunk += 1
+        return chunk
 
     def _allocate(self, roles: list[int]) -> Allocation:
         config = self.config

@@ -18,11 +18,20 @@ Allocation = tuple[StoreHeads, ...]
 
 @dataclass(frozen=True)
 class KeepShape:
-    """What a keep policy may know of the model and the video."""
+    """What a keep policy may know of the model and the video.
+
+    The first chunk has `first_frames` latent frames (None: as many as the others), all others `chunk_frames`.
+    """
 
     layers: int
     heads: int
     chunk_frames: int
+    first_frames: int | None = None
+
+    def start_frame(self, chunk: int) -> int:
+        """The latent frame with which a chunk begins."""
+        first = self.chunk_frames if self.first_frames is None else self.first_frames
+        return first + (chunk - 1) * self.chunk_frames if chunk else 0
 
 
 class KeepRun(Protocol):
@@ -54,6 +63,10 @@ class KeepPolicy(Protocol):
     """A method of the keep slot: frozen, JSON-serialisable configuration."""
 
     def begin(self, shape: KeepShape) -> KeepRun: ...
+
+    def costliest(self, shape: KeepShape) -> KeepPolicy:
+        """A policy that needs no measurement and as much memory as this one may come to need."""
+        ...
 
 
 class Uniform:

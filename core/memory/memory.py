@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ...kernels import ReadPlan, attend
+from ...kernels import Dense, ReadPlan, attend, attend_densely
 from ..errors import DummyForcingError
 from .clock import ChunkClock
 from .keep import Allocation, KeepRun
@@ -21,6 +22,21 @@ class AttentionObserver(Protocol):
     def wants(self, clock: ChunkClock) -> bool: ...
 
     def observe(self, layer: int, q: Tensor, k: Tensor, key_frames: Sequence[int], clock: ChunkClock) -> None: ...
+
+
+@dataclass(frozen=True)
+class MemoryStatus:
+    """What a memory holds at one moment.
+
+    bytes: of keys and values allocated, over all layers. history_frames: latent frames of history held by a head,
+    mean over layers and heads. roles: head roles [layers, heads] once a policy has assigned them. masses: attention
+    masses [layers, heads, 3] that the roles follow from, if they were measured.
+    """
+
+    bytes: int
+    history_frames: float
+    roles: Tensor | None
+    masses: Tensor | None
 
 
 class Memory:
@@ -36,34 +52,27 @@ class Memory:
         keep: KeepRun,
         total_frames: int | None,
         observers: Sequence[AttentionObserver] = (),
+        dense: Dense = attend_densely,
     ):
         self.layout = layout
         self.heads = heads
+        self._dense = dense
         self._keep = keep
         self._total_frames = total_frames
         self._observers = [*observers, *keep.observers]
         self._layers = [self._build(allocation) for allocation in keep.start()]
 
     @property
-    def bytes(self) -> int:
-        """Bytes of keys and values allocated now, over all layers."""
-        return sum(store.bytes for stores in self._layers for store in stores)
-
-    @property
-    def history_frames(self) -> float:
-        """Latent frames of history held by a head, on average over layers and heads."""
-        total = sum(store.held * len(store.heads) for stores in self._layers for store in stores)
-        return total / (len(self._layers) * self.heads) if self._layers else 0.0
-
-    @property
-    def roles(self) -> Tensor | None:
-        """Head roles [layers, heads] once a policy has assigned them."""
-        return self._keep.roles
-
-    @property
-    def masses(self) -> Tensor | None:
-        """Attention masses [layers, heads, 3] that the roles follow from, if they were measured."""
-        return self._keep.masses
+    def status(self) -> MemoryStatus:
+        """What is held now."""
+        stores = [store for layer in self._layers for store in layer]
+        frames = sum(store.held * len(store.heads) for store in stores)
+        return MemoryStatus(
+            bytes=sum(store.bytes for store in stores),
+            history_frames=frames / (len(self._layers) * self.heads) if self._layers else 0.0,
+            roles=self._keep.roles,
+            masses=self._keep.masses,
+        )
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock) -> Tensor:
         """Write the chunk's K/V to the tails and attend; all tensors [B, L, H, D], k and q roped."""
@@ -83,7 +92,7 @@ class Memory:
     ) -> Tensor:
         readable = store.write(k, v)
         self._observe(layer, store, q, readable, clock)
-        return attend(q, store.k, store.v, ReadPlan.prefix(len(store.heads), readable))
+        return attend(q, store.k, store.v, ReadPlan.prefix(len(store.heads), readable), self._dense)
 
     def commit(self, clock: ChunkClock) -> None:
         """Keep the clean pass's K/V, then let the policy reassign heads, for all layers at once."""

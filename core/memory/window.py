@@ -33,3 +33,6 @@ class Window:
                 f"{shape.chunk_frames}; use a size of at least {self.sink + shape.chunk_frames}"
             )
         return Uniform(shape, Retention(first=self.sink, last=recent))
+
+    def costliest(self, shape: KeepShape) -> Window:
+        return self

@@ -13,11 +13,14 @@ from ..wan.vae_stream import VAEState, decode_chunk
 class StreamingDecoder:
     """Decodes one clip; holds a few frames per temporal layer of the VAE, whatever the clip's length.
 
-    `vae` is any module tree with Wan 2.1 VAE names; it runs on the device and in the dtype of its parameters.
+    `vae` is any module tree with Wan 2.1 VAE names; it runs on the device and in the dtype of its parameters, or on
+    those given, where a host keeps weights elsewhere and casts them.
     """
 
-    def __init__(self, vae: nn.Module):
+    def __init__(self, vae: nn.Module, device: torch.device | None = None, dtype: torch.dtype | None = None):
+        weight = next(vae.parameters())
         self.vae = vae
+        self._device, self._dtype = device or weight.device, dtype or weight.dtype
         self._state = VAEState()
 
     @property
@@ -55,6 +58,5 @@ class StreamingDecoder:
 
     @torch.inference_mode()
     def _run(self, latents: Tensor) -> Tensor:
-        weight = next(self.vae.parameters())
-        raw = denormalise(latents.float()).to(weight)
+        raw = denormalise(latents.float()).to(self._device, self._dtype)
         return decode_chunk(self.vae, raw, self._state).float()

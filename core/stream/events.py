@@ -11,10 +11,17 @@ from ..memory.clock import ChunkClock
 
 @dataclass(frozen=True)
 class PassDone:
-    """One forward pass is over. `passes` is the number of passes a chunk has, the clean pass included."""
+    """One forward pass is over.
+
+    Attributes:
+        clock: of this pass.
+        passes: how many the chunk has, the clean pass included.
+        estimate: clean latents [B, C, F, h, w] as this pass predicts them; of the clean pass, those that it kept.
+    """
 
     clock: ChunkClock
     passes: int
+    estimate: Tensor
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 `forward_chunk` runs a chunk of latent frames through any module tree with Wan's attribute names: our container,
 the host's `CausalWanModel`, a quantised or LoRA-patched copy. Weights are used only by calling the submodules, so
 whatever the home does inside them (casting, offloading, dequantising) keeps working. The few bare vectors
-(`modulation`) go through a cast function that the home provides.
+(`modulation`) go through a cast function that the home provides, cross-attention through its attention.
 
 What happens between q, k, v and the attention output is the memory's business (`core.memory`).
 """
@@ -12,16 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...kernels import Dense, attend_densely
 from .rope import apply_rope, rope_rotations
 from .shape import PATCH
-
-Cast = Callable[[Tensor, Tensor], Tensor]
 
 
 class AttentionMemory(Protocol):
@@ -42,6 +41,23 @@ class PromptKV:
 def cast_like(vector: Tensor, like: Tensor) -> Tensor:
     """Default cast of bare parameters: device and dtype of the activations."""
     return vector.to(device=like.device, dtype=like.dtype)
+
+
+@dataclass(frozen=True)
+class Home:
+    """What the place where a backbone lives does its own way; the defaults are plain PyTorch.
+
+    cast: (bare parameter, activations) -> the parameter on the activations' device and in their dtype.
+    attention: dense attention, for cross-attention and for heads that read all of a store.
+    embed: (patch embedding, latents) -> its output in the dtype of the latents.
+    """
+
+    cast: Callable[[Tensor, Tensor], Tensor] = cast_like
+    attention: Dense = attend_densely
+    embed: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
+
+
+STANDALONE = Home()
 
 
 def encode_prompt(backbone: nn.Module, text: Tensor) -> PromptKV:
@@ -71,7 +87,7 @@ def forward_chunk(
     prompt: PromptKV,
     memory: AttentionMemory,
     clock,
-    cast: Cast = cast_like,
+    home: Home = STANDALONE,
 ) -> Tensor:
     """Predict the flow of one chunk.
 
@@ -82,20 +98,22 @@ def forward_chunk(
         prompt: from `encode_prompt`.
         memory: reads and keeps keys and values.
         clock: a `ChunkClock`; its `positions` are the frames' places on the RoPE time axis.
+        home: where the backbone lives.
 
     Returns:
         flow [B, C_out, F, h, w] (noise minus data), dtype of x.
     """
     _, _, frames, height, width = x.shape
-    tokens = backbone.patch_embedding(x).flatten(2).transpose(1, 2)
+    tokens = home.embed(backbone.patch_embedding, x).flatten(2).transpose(1, 2)
     time = time_embedding(backbone, t, tokens.dtype)
     modulation = backbone.time_projection(time).unflatten(-1, (6, -1))
     head_dim = tokens.shape[-1] // backbone.num_heads
     rotations = rope_rotations(clock.positions, height // PATCH, width // PATCH, head_dim, x.device)
     for layer, block in enumerate(backbone.blocks):
-        shifts = (cast(block.modulation, tokens) + modulation).unbind(2)
-        tokens = _block(block, tokens, shifts, prompt.layers[layer], rotations, layer, memory, clock)
-    shift, scale = (cast(backbone.head.modulation, tokens) + time[:, :, None]).unbind(2)
+        shifts = (home.cast(block.modulation, tokens) + modulation).unbind(2)
+        attend = partial(memory.attend, layer, clock=clock)
+        tokens = _block(block, tokens, shifts, prompt.layers[layer], rotations, attend, home.attention)
+    shift, scale = (home.cast(backbone.head.modulation, tokens) + time[:, :, None]).unbind(2)
     patches = backbone.head.head(_modulate(backbone.head.norm(tokens), shift, scale))
     return _unpatchify(patches, frames, height, width)
 
@@ -109,26 +127,25 @@ def time_embedding(backbone: nn.Module, t: Tensor, dtype: torch.dtype) -> Tensor
     return backbone.time_embedding(torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype))
 
 
-def _block(block, x, shifts, prompt_kv, rotations, layer: int, memory: AttentionMemory, clock) -> Tensor:
+def _block(block, x, shifts, prompt_kv, rotations, attend: Dense, attend_prompt: Dense) -> Tensor:
     shift1, scale1, gate1, shift2, scale2, gate2 = shifts
-    x = _gated(x, _self_attention(block.self_attn, _modulate(block.norm1(x), shift1, scale1),
-                                  rotations, layer, memory, clock), gate1)  # fmt: skip
-    x = x + _cross_attention(block.cross_attn, block.norm3(x), *prompt_kv)
+    attended = _self_attention(block.self_attn, _modulate(block.norm1(x), shift1, scale1), rotations, attend)
+    x = _gated(x, attended, gate1)
+    x = x + _cross_attention(block.cross_attn, block.norm3(x), *prompt_kv, attend_prompt)
     return _gated(x, block.ffn(_modulate(block.norm2(x), shift2, scale2)), gate2)
 
 
-def _self_attention(attention, x, rotations, layer: int, memory: AttentionMemory, clock) -> Tensor:
+def _self_attention(attention, x: Tensor, rotations: Tensor, attend: Dense) -> Tensor:
     half_dim = rotations.shape[-1]
     q = apply_rope(attention.norm_q(attention.q(x)).unflatten(-1, (-1, 2 * half_dim)), rotations)
     k = apply_rope(attention.norm_k(attention.k(x)).unflatten(-1, (-1, 2 * half_dim)), rotations)
     v = attention.v(x).unflatten(-1, (-1, 2 * half_dim))
-    return attention.o(memory.attend(layer, q, k, v, clock).flatten(2))
+    return attention.o(attend(q, k, v).flatten(2))
 
 
-def _cross_attention(attention, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _cross_attention(attention, x: Tensor, k: Tensor, v: Tensor, attend: Dense) -> Tensor:
     q = attention.norm_q(attention.q(x)).unflatten(-1, k.shape[-2:])
-    mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-    return attention.o(mixed.transpose(1, 2).flatten(2))
+    return attention.o(attend(q, k, v).flatten(2))
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ from .vocabulary import COLOURS, DIRECTIONS, MAX_OBJECTS, SHAPES, ObjectPrompt
 SIZE = 96  # pixels, both sides
 RADIUS = (10.0, 15.0)  # pixels
 SPEED = (1.2, 2.2)  # pixels a frame
-LANES = (30.0, 66.0)  # of the first and the second object, pixels
-JITTER = 6.0  # of lanes and starts, pixels
-OFFSTAGE = 10.0  # how far beyond fully hidden an object goes before it turns, pixels
+PLACES = (30.0, 66.0)  # where the first and the second object start, on both axes, pixels
+JITTER = 6.0  # of those places, pixels
+OFFSTAGE = 2.0  # how far beyond fully hidden an object goes before it turns, pixels
 FRAME_RATE = 16
 
 
@@ -61,8 +61,9 @@ class Scenes:
 def draw_scenes(count: int, generator: torch.Generator, *, single_share: float = 0.15) -> Scenes:
     """Draw `count` random scenes; a share of them with a single object.
 
-    Objects start near the middle of their axis, the first in the upper or left lane, the second in the lower or
-    right one. So little is left open by the prompt that a few denoising passes settle on a first frame.
+    The first object starts in the upper left, the second in the lower right: apart, so that they never begin as one
+    blob, and with so little left open by the prompt that a few denoising passes settle on a first frame. Those that
+    move at right angles may meet a chunk or two later.
     """
     shape = (count, MAX_OBJECTS)
 
@@ -78,8 +79,8 @@ def draw_scenes(count: int, generator: torch.Generator, *, single_share: float =
         direction=torch.randint(len(DIRECTIONS), shape, generator=generator),
         radius=uniform(*RADIUS),
         speed=uniform(*SPEED),
-        start=SIZE / 2 + uniform(-JITTER, JITTER),
-        lane=torch.tensor(LANES) + uniform(-JITTER, JITTER),
+        start=torch.tensor(PLACES) + uniform(-JITTER, JITTER),
+        lane=torch.tensor(PLACES) + uniform(-JITTER, JITTER),
         tone=uniform(0, 1, (count,)),
     )
 

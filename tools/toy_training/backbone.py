@@ -31,17 +31,23 @@ _EMBEDDINGS = ("patch_embedding", "text_embedding.0", "time_embedding.0", "head.
 class BackboneTraining:
     """Hyper-parameters of stage 3."""
 
-    steps: int = 2200
-    batch: int = 2  # whole clips a step
-    first_batch: int = 32  # first chunks a step: no past to copy from, so they need the most examples
+    steps: int = 3100
+    mixes: tuple[tuple[int, int, int], ...] = ((0, 2, 32), (2000, 4, 12))
+    """(from step, whole clips, first chunks) a step. First chunks have no past to copy from and need the most
+    examples; once they look right, it is shapes that pass behind one another which need them."""
     scenes: int = 384  # whole scenes encoded before training; one more every second step
     first_scenes: int = 1500  # first chunks encoded before training; two more every step
     muon_rate: float = 0.02
     adam_rate: float = 2e-3
     sampled_levels: float = 0.75  # share of chunks at exactly the sampler's noise levels
     context_noise: float = 0.15  # most noise on the clean past, against drift
+    short_context: float = 0.5  # share of steps in which clips see frame 0 and one chunk of their past only
     average: float = 0.995
     validate_every: int = 100
+
+    def mix(self, step: int) -> tuple[int, int]:
+        """Whole clips and first chunks of a step."""
+        return next((clips, firsts) for start, clips, firsts in reversed(self.mixes) if step >= start)
 
 
 def train_backbone(
@@ -62,7 +68,8 @@ def train_backbone(
         openings.grow_to(config.first_scenes + 2 * step)
         optimisers.set_rate(learning_rate(step, config.steps))
         generator = step_generator(seed, step)
-        batches = [clips.draw(config.batch, generator), openings.draw(config.first_batch, generator)]
+        whole, first_chunks = config.mix(step)
+        batches = [clips.draw(whole, generator), openings.draw(first_chunks, generator)]
         loss = _train_step(model, worker, optimisers, batches, config, generator)
         update_average(average, model, step, config.average)
         if (step + 1) % config.validate_every == 0 or step + 1 == config.steps:
@@ -87,9 +94,10 @@ def _train_step(model, worker, optimisers: Optimisers, batches, config: Backbone
         fast.data.copy_(master.data)
         fast.grad = None
     total = 0.0
+    memory = TeacherForcing(bool(torch.rand((), generator=generator) < config.short_context))
     for latents, text in batches:
         levels = _draw_levels(len(latents), latents.shape[2], config, generator)
-        loss = _loss(worker, latents, text, levels, config.context_noise, generator)
+        loss = _loss(worker, latents, text, levels, memory, config.context_noise, generator)
         loss.backward()
         total += loss.item()
     for fast, master in zip(worker.parameters(), model.parameters(), strict=True):
@@ -108,7 +116,9 @@ def _draw_levels(batch: int, frames: int, config: BackboneTraining, generator: t
     return torch.where(torch.rand(shape, generator=generator) < config.sampled_levels, sampled, anywhere)
 
 
-def _loss(model, latents: Tensor, text: Tensor, levels: Tensor, context_noise: float, generator) -> Tensor:
+def _loss(
+    model, latents: Tensor, text: Tensor, levels: Tensor, memory: TeacherForcing, context_noise: float, generator
+) -> Tensor:
     """Mean squared error of the flow over all noisy frames."""
     batch, _, frames, height, width = latents.shape
     sigma = levels.repeat_interleave(CHUNK_FRAMES, dim=1)
@@ -123,7 +133,7 @@ def _loss(model, latents: Tensor, text: Tensor, levels: Tensor, context_noise: f
         x, t = torch.cat([clean, x], dim=2), torch.cat([torch.zeros_like(t), t], dim=1)
     dtype = next(model.parameters()).dtype
     prompt = encode_prompt(model, text.to(dtype))
-    flow = forward_chunk(model, x.to(dtype), t, prompt, TeacherForcing(), clock)[:, :, -frames:]
+    flow = forward_chunk(model, x.to(dtype), t, prompt, memory, clock)[:, :, -frames:]
     return (flow.float() - (noise - latents)).square().mean()
 
 
@@ -137,5 +147,6 @@ def _validate(model: CausalWan, clips, openings) -> dict[str, float]:
             sigma = shift_sigma(step / 1000, SHIFT)
             levels = torch.full((len(latents), latents.shape[2] // CHUNK_FRAMES), sigma)
             generator = torch.Generator().manual_seed(5)
-            losses[f"{name}_{sigma:.3f}"] = float(_loss(model, latents, text, levels, 0.0, generator))
+            loss = _loss(model, latents, text, levels, TeacherForcing(), 0.0, generator)
+            losses[f"{name}_{sigma:.3f}"] = float(loss)
     return losses

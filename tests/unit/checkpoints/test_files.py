@@ -51,12 +51,25 @@ def test_a_file_cut_short(save, refused, kept):
         read_tensors(path)
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle(tmp_path, refused, zipped):
+def test_a_pytorch_file(tmp_path):
+    torch.save(WHOLE, tmp_path / "model.pt")
+    tensors, metadata = read_tensors(tmp_path / "model.pt")
+    assert_same(tensors, WHOLE)
+    assert metadata == {}
+
+
+def test_a_pytorch_file_of_the_old_kind(tmp_path, refused):
     path = tmp_path / "model.pt"
-    torch.save(WHOLE, path, _use_new_zipfile_serialization=zipped)
+    torch.save(WHOLE, path, _use_new_zipfile_serialization=False)
     with refused("can run code when opened", "save_file"):
         read_tensors(path)
+
+
+def test_a_pytorch_file_with_the_wrong_ending(tmp_path, refused):
+    torch.save(WHOLE, tmp_path / "model.safetensors")
+    for read, path in ((read_folder, tmp_path), (read_tensors, tmp_path / "model.safetensors")):
+        with refused("in spite of its name", ".pt"):
+            read(path)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,18 @@ def test_wrappers_inside_names(save, golden_state):
     assert_weights(load_backbone(path), golden_state)
 
 
+def test_the_file_of_the_authors(tmp_path, golden_state):
+    path = tmp_path / "self_forcing_dmd.pt"
+    torch.save({"generator_ema": {f"model.{name}": value for name, value in golden_state.items()}}, path)
+    assert_weights(load_backbone(path), golden_state)
+
+
+def test_the_backbone_of_an_all_in_one_checkpoint(save, golden_state, tiny_vae):
+    state = {f"model.diffusion_model.{name}": value for name, value in golden_state.items()}
+    state |= {f"vae.{name}": value for name, value in tiny_vae.state_dict().items()}
+    assert_weights(load_backbone(save(state)), golden_state)
+
+
 def test_weights_are_cast(golden_file, golden_state):
     assert_weights(
         load_backbone(golden_file, dtype=torch.bfloat16),

@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dummy_forcing.core.checkpoints.names import bare_name, bare_names, check_names, looks_like_vae
+from dummy_forcing.core.checkpoints.names import (
+    backbone_part,
+    bare_name,
+    bare_names,
+    check_names,
+    looks_like_vae,
+)
 
 NAME = "blocks.0.self_attn.q.weight"
 
@@ -19,6 +25,9 @@ NAME = "blocks.0.self_attn.q.weight"
         f"_orig_mod.{NAME}",
         f"model._fsdp_wrapped_module.{NAME}",
         f"module._orig_mod.model.{NAME}",
+        f"generator_ema.model._fsdp_wrapped_module.{NAME}",
+        f"state_dict.generator.model.{NAME}",
+        f"base_model.model.{NAME}",
         "model._fsdp_wrapped_module.blocks.0._fsdp_wrapped_module._checkpoint_wrapped_module.self_attn.q.weight",
     ],
 )
@@ -39,6 +48,13 @@ def test_values_keep_their_names():
 def test_two_copies_of_the_model(refused):
     with refused("'model.a.x'", "'a.x'", "two copies"):
         bare_names({"model.a.x": 1, "a.x": 2})
+
+
+def test_the_backbone_of_an_all_in_one_checkpoint():
+    parts = {"model.diffusion_model.a": 1, "vae.a": 2, "text_encoders.a": 3, "first_stage_model.a": 4}
+    assert backbone_part(parts) == {"model.diffusion_model.a": 1}
+    alone = {"a": 1, "model.b": 2}
+    assert backbone_part(alone) == alone
 
 
 def test_the_right_names_pass():

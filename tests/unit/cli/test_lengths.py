@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.cli.models import count_latents
-from dummy_forcing.cli.run import pixel_frames
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.stream.tally import pixel_frames
 
 chunks = st.integers(1, 8)
 

@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 
 from dummy_forcing.cli.console import open_console
-from dummy_forcing.cli.progress import Standing, format_bytes, progress_line
+from dummy_forcing.cli.progress import progress_line
+from dummy_forcing.core.stream.tally import Standing, format_bytes
 
 CHUNKS, PASSES = 40, 5
 

@@ -8,8 +8,9 @@ from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.keep import KeepShape
 from dummy_forcing.core.memory.memory import Memory
 from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
-from dummy_forcing.core.stream.loop import StreamConfig, stream_video
+from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 
 

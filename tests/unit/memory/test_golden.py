@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from dummy_forcing.core.heads.programming import program_heads
 from dummy_forcing.core.heads.recorder import MassRecorder
 from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig
+from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified
-from dummy_forcing.core.stream.loop import StreamConfig, stream_video
+from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
 

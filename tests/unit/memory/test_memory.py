@@ -83,14 +83,14 @@ def test_window_reads_its_sink_and_the_recent_frames(hand_driven, sink, recent, 
         first = range(min(start, sink))
         check_step(driven, lambda *_, start=start, first=first: [*first, *range(max(sink, start - recent), start)])
         read = len(first) + len(range(max(sink, start + chunk_frames - recent), start + chunk_frames))
-        assert driven.memory.history_frames <= read + chunk_frames
+        assert driven.memory.status.history_frames <= read + chunk_frames
 
 
 def test_dense_reads_everything_and_grows(hand_driven):
     driven = hand_driven(Dense(), layers=2)
     for chunk in range(12):
         check_step(driven, lambda *_, chunk=chunk: range(3 * chunk))
-        assert driven.memory.history_frames == 3 * (chunk + 1)
+        assert driven.memory.status.history_frames == 3 * (chunk + 1)
 
 
 def outputs_with_history(hand_driven, config, seed):
@@ -129,9 +129,9 @@ def test_sink_and_packed_dummy_heads_share_a_store_and_neighbors_have_their_own(
     driven = hand_driven(config)
     driven.step()
     driven.step()
-    assert driven.memory.history_frames == (1 + 1 + 1 + 3) / 4
+    assert driven.memory.status.history_frames == (1 + 1 + 1 + 3) / 4
     frame_bytes = 2 * 4 * driven.batch * driven.tokens * driven.head_dim
-    assert driven.memory.bytes == frame_bytes * (3 * (1 + 3) + 1 * (3 + 3))  # history and tail
+    assert driven.memory.status.bytes == frame_bytes * (3 * (1 + 3) + 1 * (3 + 3))  # history and tail
 
 
 @pytest.mark.parametrize("roles", [(NEIGHBOR, SINK, NEIGHBOR, SINK), (DUMMY, SINK, SINK, SINK)])
@@ -149,12 +149,12 @@ def test_online_classification_is_the_programming_of_the_recorded_masses(hand_dr
     recorder = MassRecorder(2, row_fraction=0.5, seed=7, wants=lambda clock: clock.clean and clock.chunk == 1)
     driven = hand_driven(DummyForcing(row_fraction=0.5, seed=7), layers=2, observers=(recorder,))
     driven.step()
-    assert driven.memory.roles is None
+    assert driven.memory.status.roles is None
     driven.step()
     masses = recorder.masses(1, 1).mean(0)
-    assert torch.equal(driven.memory.masses, masses)
-    assert torch.equal(driven.memory.roles, program_heads(masses, 0.5))
-    assert (driven.memory.roles == DUMMY).sum() == 4
+    assert torch.equal(driven.memory.status.masses, masses)
+    assert torch.equal(driven.memory.status.roles, program_heads(masses, 0.5))
+    assert (driven.memory.status.roles == DUMMY).sum() == 4
 
 
 def test_a_window_scores_the_frames_that_it_holds(hand_driven):
@@ -169,10 +169,10 @@ def test_a_window_scores_the_frames_that_it_holds(hand_driven):
 def test_close_frees_everything(hand_driven):
     driven = hand_driven(Dense(), layers=3)
     driven.step()
-    assert driven.memory.bytes > 0
+    assert driven.memory.status.bytes > 0
     driven.memory.close()
-    assert driven.memory.bytes == 0
-    assert driven.memory.history_frames == 0
+    assert driven.memory.status.bytes == 0
+    assert driven.memory.status.history_frames == 0
 
 
 def test_a_chunk_past_the_end_of_a_bounded_video_is_refused(hand_driven):

@@ -32,7 +32,8 @@ def kv_bytes_alive():
 
 def tensor_bytes_alive():
     gc.collect()
-    storages = [thing.untyped_storage() for thing in gc.get_objects() if type(thing) is torch.Tensor]
+    tensors = [thing for thing in gc.get_objects() if type(thing) is torch.Tensor]
+    storages = [tensor.untyped_storage() for tensor in tensors if tensor.layout is torch.strided]
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 

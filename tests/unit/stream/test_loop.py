@@ -12,8 +12,9 @@ from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.memory.clock import ChunkClock
 from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig
 from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified, PassDone
-from dummy_forcing.core.stream.loop import StreamConfig, stream_video
+from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.wan.forward import encode_prompt, forward_chunk
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.wan.forward import _unpatchify, encode_prompt, forward_chunk
+from dummy_forcing.core.wan.forward import Home, _unpatchify, encode_prompt, forward_chunk
+from dummy_forcing.kernels import attend_densely
 
 FRAMES, HEIGHT, WIDTH = 3, 4, 6
 START = 7
@@ -170,9 +171,28 @@ def test_bare_parameters_go_through_the_cast_of_the_home(model):
     stored = copy.deepcopy(model)
     for owner in (*stored.blocks, stored.head):
         owner.modulation = torch.nn.Parameter(owner.modulation.double(), requires_grad=False)
-    torch.testing.assert_close(forward(stored, x, t, text, cast=cast), forward(model, x, t, text))
+    torch.testing.assert_close(forward(stored, x, t, text, home=Home(cast=cast)), forward(model, x, t, text))
     assert [id(vector) for vector in seen] == [id(owner.modulation) for owner in (*stored.blocks, stored.head)]
     torch.testing.assert_close(forward(stored, x, t, text), forward(model, x, t, text))
+
+
+def test_cross_attention_and_patch_embedding_are_the_homes(model):
+    """Self-attention is the memory's business."""
+    x, text, t = random(1, 4, FRAMES, HEIGHT, WIDTH), random(1, 5, 16, seed=1), torch.tensor([500.0])
+    keys, embedded = [], []
+
+    def attention(q, k, v):
+        keys.append(k.shape[1])
+        return attend_densely(q, k, v)
+
+    def embed(embedding, latents):
+        embedded.append(latents.shape)
+        return embedding(latents)
+
+    found = forward(model, x, t, text, home=Home(attention=attention, embed=embed))
+    torch.testing.assert_close(found, forward(model, x, t, text))
+    assert keys == [text.shape[1]] * len(model.blocks)
+    assert embedded == [x.shape]
 
 
 def test_layers_are_called_never_read(model):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from dummy_forcing.core.world.scene import (
     JITTER,
-    LANES,
     OFFSTAGE,
+    PLACES,
     RADIUS,
     SIZE,
     SPEED,
@@ -46,11 +46,18 @@ def test_hidden_quantities_stay_in_their_ranges():
         assert values.std() > 0.2 * (high - low)
 
 
-def test_two_objects_differ_in_colour_and_lane():
+def test_two_objects_differ_in_colour_and_place():
     scenes = draw(1000, single_share=0)
     assert (scenes.colour[:, 0] != scenes.colour[:, 1]).all() and (scenes.colour >= 0).all()
-    assert ((scenes.lane - torch.tensor(LANES)).abs() <= JITTER).all()
-    assert (scenes.lane[:, 0] < scenes.lane[:, 1]).all()
+    assert ((scenes.lane - torch.tensor(PLACES)).abs() <= JITTER).all()
+    assert ((scenes.start - torch.tensor(PLACES)).abs() <= JITTER).all()
+
+
+def test_two_objects_begin_apart():
+    scenes = draw(1000, single_share=0)
+    x, y = centres(scenes, torch.tensor([0]))
+    distance = torch.hypot(x[:, 0, 0] - x[:, 1, 0], y[:, 0, 0] - y[:, 1, 0])
+    assert (distance > scenes.radius.sum(1)).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -97,7 +104,7 @@ def test_objects_leave_the_picture_and_return_on_their_lane():
     assert ((along >= -radius - OFFSTAGE - 1e-3) & (along <= SIZE + radius + OFFSTAGE + 1e-3)).all()
 
 
-PLACE = st.floats(-20, SIZE + 20).map(torch.tensor)
+PLACE = st.floats(-RADIUS[0], SIZE + RADIUS[0]).map(torch.tensor)
 VELOCITY = st.floats(-3, 3).map(torch.tensor)
 RADII = st.floats(*RADIUS).map(torch.tensor)
 

@@ -25,7 +25,7 @@ def draw(count, seed=5):
 
 
 def bouncer(times=FRAMES, colour=0, lane=40.0, speed=2.0):
-    """Frames of BOUNCER: it leaves at time 30, turns at 35, is back from 40 on."""
+    """Frames of BOUNCER: it leaves at time 30, turns at 31, is back from 32 on."""
 
     def pair(value):
         return torch.tensor([[value, value]])
@@ -109,7 +109,7 @@ def test_other_shapes_fail_the_shape_term_only(pairs):
 def test_the_opposite_direction_fails_the_motion_term_only(pairs):
     for video, prompt in pairs[:2]:
         for item in score_video(video, change(prompt, direction=OPPOSITE.get)).objects:
-            assert item.motion < 0.6 and item.shape > 0.95 and item.colour > 0.95
+            assert item.motion < 0.6 and item.shape > 0.95 and item.colour > 0.9
 
 
 def test_swapped_colours_lose(pairs):

@@ -1,0 +1,107 @@
+"""LoRAs of Wan backbones: checked against the model's sizes and named as ComfyUI's own loader reads them.
+
+ComfyUI skips what it cannot place with a line in the log. A LoRA that a model needs would thus silently do
+nothing: its key map has not one of the names in LongLive's file (MODELS.md 0.5). Here everything must fit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Size, Tensor
+
+from ..errors import DummyForcingError
+from ..wan.container import CausalWan
+from ..wan.shape import WanShape
+from .names import bare_names
+
+_PREFIX = "diffusion_model."
+_KOHYA = "lora_unet_"
+_DOWN, _UP = "lora_A.weight", "lora_B.weight"
+_PART = re.compile(r"\.(lora_(?:A|B|down|up)(?:\.\w+)?\.weight|alpha|diff|diff_b)$")
+_ANYWAY = "to use the part that fits, apply it with ComfyUI's own Load LoRA node instead"
+
+Part = tuple[str, str]
+"""Module and part, such as ("blocks.0.self_attn.q", "lora_A.weight")."""
+
+
+def comfy_lora(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dict[str, Tensor]:
+    """Rename a LoRA to `diffusion_model.<module>.lora_A.weight` and `.lora_B.weight`.
+
+    Reads the names of PEFT (LongLive, RAVEN, MemFlow: `base_model.model.blocks.0.self_attn.q.lora_A.weight`),
+    of ComfyUI and of kohya (`lora_unet_blocks_0_self_attn_q.lora_down.weight`), with `alpha`, and full
+    differences `diff` and `diff_b`.
+
+    Args:
+        shape: of the model that the LoRA is for.
+        what: what is being loaded and from where, the beginning of messages.
+
+    Raises:
+        DummyForcingError: not a LoRA, of an unknown kind, or of another model.
+    """
+    state = bare_names(tensors)
+    if not any(_PART.search(name) for name in state):
+        raise DummyForcingError(
+            f"{what} is not a LoRA; expected tensors such as 'blocks.0.self_attn.q.lora_A.weight'; choose a LoRA"
+        )
+    sizes = _sizes(shape)
+    by_kohya_name = {_KOHYA + module.replace(".", "_"): module for module in map(_module_of, sizes)}
+    parts = {_split(name, by_kohya_name, what): value for name, value in state.items()}
+    for part, value in parts.items():
+        _check(part, value, parts, sizes, what)
+    return {f"{_PREFIX}{module}.{kind}": value for (module, kind), value in parts.items()}
+
+
+def _sizes(shape: WanShape) -> dict[str, Size]:
+    with torch.device("meta"):
+        return {name: value.shape for name, value in CausalWan(shape).state_dict().items()}
+
+
+def _module_of(parameter: str) -> str:
+    return parameter.removesuffix(".weight").removesuffix(".bias")
+
+
+def _split(name: str, by_kohya_name: Mapping[str, str], what: str) -> Part:
+    found = _PART.search(name)
+    if found is None:
+        raise DummyForcingError(f"{what} is of a kind that is not known here (it has {name!r}); {_ANYWAY}")
+    module, kind = name[: found.start()], found[1]
+    if kind.startswith(("lora_A", "lora_down")):
+        kind = _DOWN
+    elif kind.startswith(("lora_B", "lora_up")):
+        kind = _UP
+    return by_kohya_name.get(module, module), kind
+
+
+def _check(part: Part, value: Tensor, parts: Mapping[Part, Tensor], sizes: Mapping[str, Size], what: str) -> None:
+    module, kind = part
+    targets = [f"{module}.bias"] if kind == "diff_b" else [f"{module}.weight", module]
+    size = next((sizes[name] for name in targets if name in sizes), None)
+    if size is None:
+        raise DummyForcingError(
+            f"{what} does not belong to this model, which has no module {module!r}; choose its own LoRA; {_ANYWAY}"
+        )
+    if not value.is_floating_point() and kind != "alpha":
+        raise DummyForcingError(f"{what}: {kind} of {module!r} is {value.dtype}; use a LoRA that is not quantised")
+    if kind in (_DOWN, _UP) and not {(module, _DOWN), (module, _UP)} <= parts.keys():
+        raise DummyForcingError(f"{what} is incomplete: {module!r} has only {kind}; download it again")
+    if not _fits(part, parts, size):
+        raise DummyForcingError(
+            f"{what} does not fit this model: {kind} of {module!r} is {list(value.shape)}, the weight there "
+            f"{list(size)}; choose the LoRA of this very model"
+        )
+
+
+def _fits(part: Part, parts: Mapping[Part, Tensor], size: Size) -> bool:
+    """A [rank, in] and B [out, rank] fit a weight [out, in]; convolutions count as flattened."""
+    module, kind = part
+    if kind == "alpha":
+        return parts[part].numel() == 1
+    if kind not in (_DOWN, _UP):
+        return parts[part].shape == size
+    down, up = parts[module, _DOWN].shape, parts[module, _UP].shape
+    if min(len(down), len(up), len(size)) < 2 or up[1:].numel() != down[0] or not down[0]:
+        return False
+    return down[1:].numel() == size[1:].numel() if kind == _DOWN else up[0] == size[0]

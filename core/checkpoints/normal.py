@@ -1,0 +1,83 @@
+"""Any file of a Wan backbone as the state dict and metadata from which ComfyUI builds its causal model.
+
+ComfyUI recognises a causal model by nothing but the metadata of a safetensors file. A Self-Forcing checkpoint as
+its authors publish it (.pt, no metadata) loads there as an ordinary bidirectional Wan (MODELS.md 0.4 and C2).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from ..wan.container import CausalWan
+from ..wan.shape import WanShape
+from .load import backbone_shape, check_shapes, check_values, weights_fingerprint
+from .names import backbone_part, bare_names, check_names
+from .quantised import bare_metadata, is_beside_weights, quantised_weights
+
+_LATENT_CHANNELS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class NormalBackbone:
+    """A checked backbone.
+
+    Attributes:
+        state: bare Wan names; the tensors are those of the file, as memory-mapped as they came.
+        metadata: what ComfyUI's loader must be told: that the model is causal, its sizes, its quantised layers.
+        fingerprint: as `load.backbone_fingerprint` of the same weights.
+    """
+
+    state: dict[str, Tensor]
+    metadata: dict[str, str]
+    shape: WanShape
+    fingerprint: str
+
+
+def normalise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], what: str) -> NormalBackbone:
+    """Strip wrappers and containers, and demand a complete Wan 2.1 text-to-video model, maybe quantised.
+
+    Args:
+        tensors, metadata: as read from the file.
+        what: what is being loaded and from where, the beginning of messages.
+
+    Raises:
+        DummyForcingError: another kind of model, or an incomplete or damaged one.
+    """
+    state = bare_names(backbone_part(tensors))
+    quantised = quantised_weights(state)
+    plain = {name: value for name, value in state.items() if name not in quantised and not is_beside_weights(name)}
+    check_values(plain, what)
+    shape = backbone_shape(state, metadata, what)
+    _check_channels(shape, what)
+    with torch.device("meta"):
+        expected = CausalWan(shape).state_dict()
+    check_names([name for name in state if not is_beside_weights(name)], expected, what)
+    check_shapes(plain, {name: value for name, value in expected.items() if name in plain}, what)
+    return NormalBackbone(
+        state=state,
+        metadata=_causal_config(shape) | bare_metadata(metadata, what),
+        shape=shape,
+        fingerprint=weights_fingerprint(shape, plain),
+    )
+
+
+def _check_channels(shape: WanShape, what: str) -> None:
+    channels = (shape.in_channels, shape.out_channels)
+    if channels != (_LATENT_CHANNELS, _LATENT_CHANNELS):
+        raise DummyForcingError(
+            f"{what} reads {channels[0]} latent channels and writes {channels[1]}; expected a Wan 2.1 "
+            f"text-to-video model with {_LATENT_CHANNELS} of both; image-to-video, control and Wan 2.2 5B models "
+            "cannot be run here"
+        )
+
+
+def _causal_config(shape: WanShape) -> dict[str, str]:
+    """ComfyUI reads all other sizes off the tensors; these it would take to be those of the released models."""
+    sizes = {"num_heads": shape.heads, "text_dim": shape.text_dim, "freq_dim": shape.freq_dim}
+    return {"config": json.dumps({"transformer": {"causal_ar": True, **sizes}})}

@@ -1,0 +1,86 @@
+"""Measuring a head profile: what is recorded while dense videos are made, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .profile import HeadProfile
+from .programming import Cost, program_heads
+from .recorder import MassRecorder
+from .stability import stability
+
+ROW_FRACTION = 0.25
+ROW_SEED = 0
+
+
+@dataclass(frozen=True)
+class MeasuredOn:
+    """The model and the videos of a profile; fields as in `HeadProfile`, `sigmas` those of the passes."""
+
+    fingerprint: str
+    shape: dict[str, Any]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    latent_size: tuple[int, int]
+    latent_frames: int
+    sigmas: tuple[float, ...]
+
+
+def profile_recorder(layers: int) -> MassRecorder:
+    """Records all passes of all chunks but the first, which has no history; clear it between videos."""
+    return MassRecorder(
+        layers, row_fraction=ROW_FRACTION, seed=ROW_SEED, wants=lambda clock: clock.start_frame > 0
+    )
+
+
+def recorded_samples(recorder: MassRecorder) -> Tensor:
+    """Masses [chunks, passes, layers, heads, 3] of the video just made, of its first batch item."""
+    chunks = sorted({chunk for chunk, _ in recorder.recorded})
+    passes = sorted({index for _, index in recorder.recorded})
+    return torch.stack([torch.stack([recorder.masses(c, p)[0] for p in passes]) for c in chunks])
+
+
+def make_profile(samples: Sequence[Tensor], on: MeasuredOn, dummy_ratio: float, cost: Cost) -> HeadProfile:
+    """A profile from the samples of each video.
+
+    Roles follow from the mean over videos and chunks of the masses in the clean pass, which is what online
+    classification sees too.
+    """
+    stacked = torch.stack(list(samples))
+    masses = stacked[:, :, -1].mean(dim=(0, 1))
+    return HeadProfile(
+        fingerprint=on.fingerprint,
+        shape=on.shape,
+        prompts=on.prompts,
+        seeds=on.seeds,
+        latent_size=on.latent_size,
+        method={
+            "dummy_ratio": dummy_ratio,
+            "cost": cost,
+            "masses": "mean over prompts, seeds and chunks from 1 of the clean pass",
+            "row_fraction": ROW_FRACTION,
+            "latent_frames": on.latent_frames,
+            "sigmas": on.sigmas,
+        },
+        masses=masses,
+        roles=program_heads(masses, dummy_ratio, cost),
+        samples=stacked,
+    )
+
+
+def core_set_ratios(profile: HeadProfile) -> dict[str, float | None]:
+    """`stability` of the dummy set; None along an axis of length 1, which says nothing."""
+    ratios = stability(profile.samples, profile.method["dummy_ratio"], profile.method["cost"])
+    told = [length > 1 for length in profile.samples.shape[: len(ratios)]]
+    return {name: ratio if tells else None for (name, ratio), tells in zip(ratios.items(), told, strict=True)}
+
+
+def describe_ratios(ratios: dict[str, float | None]) -> str:
+    """`core_set_ratios` in one line."""
+    parts = (f"{name} {'-' if ratio is None else f'{ratio:.2f}'}" for name, ratio in ratios.items())
+    return f"dummy heads in common (core-set ratio) over {', '.join(parts)}"

@@ -1,0 +1,125 @@
+"""How a video is generated: noise levels, sizes, the grid of chunks and the memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from ..memory.clock import ChunkClock
+from ..memory.config import MemoryConfig, VideoLayout
+from ..wan.shape import PATCH
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How a video is generated.
+
+    Attributes:
+        sigmas: noise levels of the denoising passes, decreasing from at most 1 and ending with 0.
+        chunk_frames: latent frames denoised together.
+        total_frames: latent frames of the video, the opening included; None streams without end.
+        latent_size: height and width in latent pixels, both even.
+        channels: latent channels.
+        memory: what is kept and read.
+        opening_frames: clean latent frames that the video begins with, such as an encoded start image. What they
+            leave of `total_frames` must be whole chunks.
+    """
+
+    sigmas: tuple[float, ...]
+    chunk_frames: int
+    total_frames: int | None
+    latent_size: tuple[int, int]
+    channels: int = 16
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    opening_frames: int = 0
+
+    def __post_init__(self) -> None:
+        levels = self.sigmas
+        falling = all(a > b for a, b in itertools.pairwise(levels))
+        if len(levels) < 2 or levels[-1] != 0 or levels[0] > 1 or not falling:
+            raise DummyForcingError(f"noise levels {levels}: expected to fall from at most 1 down to 0")
+        if self.chunk_frames < 1:
+            raise DummyForcingError(f"chunks of {self.chunk_frames} latent frames: expected at least 1")
+        if self.opening_frames < 0:
+            raise DummyForcingError(f"an opening of {self.opening_frames} latent frames: expected 0 or more")
+        if any(side < PATCH or side % PATCH for side in self.latent_size):
+            raise DummyForcingError(
+                f"a latent size of {self.latent_size} does not fit {PATCH} x {PATCH} patches; "
+                "use a height and width that are multiples of 16 pixels"
+            )
+        self._check_length()
+
+    def _check_length(self) -> None:
+        total, chunk, opening = self.total_frames, self.chunk_frames, self.opening_frames
+        if total is None or (total > opening and (total - opening) % chunk == 0):
+            return
+        if not opening:
+            raise DummyForcingError(
+                f"a length of {total} latent frames cannot be cut into chunks of {chunk}; "
+                f"use a positive multiple of {chunk}"
+            )
+        raise DummyForcingError(
+            f"a length of {total} latent frames does not fit an opening of {opening} and chunks of {chunk}; "
+            f"use {opening + chunk}, {opening + 2 * chunk}, ..."
+        )
+
+    @property
+    def tokens_per_frame(self) -> int:
+        return (self.latent_size[0] // PATCH) * (self.latent_size[1] // PATCH)
+
+    @property
+    def first_frames(self) -> int:
+        """Latent frames of the first chunk: what the opening has beyond whole chunks comes first."""
+        return self.opening_frames % self.chunk_frames or self.chunk_frames
+
+    @property
+    def total_chunks(self) -> int | None:
+        """Chunks of the video, those of the opening included; None without end."""
+        if self.total_frames is None:
+            return None
+        return 1 + (self.total_frames - self.first_frames) // self.chunk_frames
+
+    @property
+    def opening_chunks(self) -> int:
+        """Chunks that the opening covers."""
+        return -(-self.opening_frames // self.chunk_frames)
+
+    @property
+    def total_passes(self) -> int | None:
+        """Passes over all chunks; those of the opening have only a clean one. None without end."""
+        if self.total_chunks is None:
+            return None
+        return self.opening_chunks + (self.total_chunks - self.opening_chunks) * len(self.sigmas)
+
+    def chunks(self) -> Iterator[ChunkClock]:
+        """The clock of every chunk's first pass, in order."""
+        start, frames = 0, self.first_frames
+        for chunk in itertools.count():
+            if chunk == self.total_chunks:
+                return
+            yield ChunkClock(
+                chunk=chunk,
+                start_frame=start,
+                frames=frames,
+                tokens_per_frame=self.tokens_per_frame,
+                pass_index=0,
+                sigma=self.sigmas[0],
+                clean=False,
+            )
+            start, frames = start + frames, self.chunk_frames
+
+    def video_layout(self, like: Tensor) -> VideoLayout:
+        """What a memory must know; batch, dtype and device are those of `like`."""
+        return VideoLayout(
+            batch=like.shape[0],
+            tokens_per_frame=self.tokens_per_frame,
+            chunk_frames=self.chunk_frames,
+            total_frames=self.total_frames,
+            dtype=like.dtype,
+            device=like.device,
+            first_frames=self.first_frames,
+        )

@@ -1,0 +1,214 @@
+"""The chunk loop as a ComfyUI sampler: `core.stream` drives the host's guider."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.model_management
+import comfy.samplers
+import torch
+from torch import Tensor
+
+from ..core.errors import DummyForcingError
+from ..core.memory.clock import ChunkClock
+from ..core.memory.memory import AttentionObserver, MemoryStatus
+from ..core.stream.config import StreamConfig
+from ..core.stream.events import ChunkDone, Event, PassDone
+from ..core.stream.loop import stream_chunks
+from ..core.stream.material import Material
+from ..core.stream.noise import NoiseSource, SeededNoise
+from . import host
+from .sampling_run import ChunkGrid, SamplingRun
+
+logger = logging.getLogger("dummy_forcing")
+
+NOISE_RULES = ("portable", "ComfyUI")
+
+
+@dataclass(frozen=True)
+class HostNoise:
+    """Initial noise as the host drew it, [B, C, F, h, w]; fresh noise as in core's own AR sampler.
+
+    That rule seeds the device's global generator with seed + 1000 * chunk + pass (MODELS.md C3.10), so that results
+    depend on the device; a generator of our own gives the same numbers. Chunks count from behind the opening.
+    """
+
+    initial: Tensor
+    seed: int
+    config: StreamConfig
+
+    def draw(self, chunk: int, pass_index: int, shape: tuple[int, ...]) -> Tensor:
+        block = chunk - self.config.opening_chunks
+        if pass_index == 0:
+            start = self.config.opening_frames + block * self.config.chunk_frames
+            return self.initial[:, :, start : start + shape[2]]
+        generator = torch.Generator(self.initial.device).manual_seed(self.seed + 1000 * block + pass_index - 1)
+        return torch.randn(shape, generator=generator, device=self.initial.device)
+
+
+class GuiderDenoiser:
+    """A ComfyUI guider and the run of its sampling as a `core.stream.denoiser.Denoiser`."""
+
+    def __init__(self, guider, extra_args: dict[str, Any], run: SamplingRun, like: Tensor):
+        self.batch, self.device, self.dtype = like.shape[0], like.device, like.dtype
+        self._guider = guider
+        self._extra_args = extra_args
+        self._run = run
+
+    @property
+    def status(self) -> MemoryStatus:
+        return self._run.status
+
+    def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
+        self._run.clock = clock
+        x0 = self._guider(x, x.new_full((self.batch,), clock.sigma), **self._extra_args)
+        if not self._run.reached:
+            raise DummyForcingError(host.NOT_REACHED)
+        return x0
+
+    def keep(self, x: Tensor, clock: ChunkClock) -> None:
+        self.denoise(x, clock)  # the run commits after a clean pass
+
+    def close(self) -> None:
+        self._run.close()
+
+
+class ARStreamingSampler(comfy.samplers.Sampler):
+    """Samples chunk after chunk, in whatever guider it is put.
+
+    chunk_frames: latent frames denoised together.
+    noise_rule: one of `NOISE_RULES`.
+    total_frames: length of the video where the latents given to the guider are shorter, one chunk for example.
+    observers: look at attention.
+    consumer: gets every event as it comes.
+    keep_latents: whether to return the video's latents or, to hold memory flat, only the last chunk's.
+    keep_partial: whether an interrupt gives the chunks finished so far, if there are any, as the result.
+    """
+
+    def __init__(
+        self,
+        chunk_frames: int,
+        noise_rule: str = "portable",
+        total_frames: int | None = None,
+        observers: Sequence[AttentionObserver] = (),
+        consumer: Callable[[Event], None] | None = None,
+        keep_latents: bool = True,
+        keep_partial: bool = True,
+    ):
+        self.chunk_frames = chunk_frames
+        self.noise_rule = noise_rule
+        self.total_frames = total_frames
+        self.observers = observers
+        self.consumer = consumer
+        self.keep_latents = keep_latents
+        self.keep_partial = keep_partial
+
+    def chunk_grid(self, shape: tuple[int, ...], options: dict[str, Any]) -> ChunkGrid:
+        config = self._config(shape, options, (1.0, 0.0))
+        return ChunkGrid(config.first_frames, config.chunk_frames, config.total_frames)
+
+    def sample(
+        self,
+        model_wrap,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback,
+        noise: Tensor,
+        latent_image: Tensor | None = None,
+        denoise_mask: Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> Tensor:
+        """As `comfy.samplers.Sampler`."""
+        if denoise_mask is not None:
+            raise DummyForcingError("a noise mask cannot be used with AR streaming; remove the node that sets it")
+        options = extra_args["model_options"].setdefault("transformer_options", {})
+        config = self._config(tuple(noise.shape), options, tuple(sigmas.tolist()))
+        material = _material(model_wrap, options, latent_image, noise.shape[0], config)
+        source = self._noise(noise, extra_args.get("seed") or 0, config)
+        progress = _Progress(callback, config)
+        with host.open_run(model_wrap, extra_args, self, self.chunk_grid(tuple(noise.shape), options)) as run:
+            denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
+            chunks = self._collect(stream_chunks(denoiser, config, source, material), progress)
+        progress.finish(chunks)
+        return torch.cat(chunks, dim=2)
+
+    def _collect(self, events, progress: _Progress) -> list[Tensor]:
+        chunks: list[Tensor] = []
+        with contextlib.closing(events):
+            try:
+                for event in events:
+                    if self.consumer is not None:
+                        self.consumer(event)
+                    if isinstance(event, ChunkDone):
+                        if not self.keep_latents:
+                            chunks.clear()
+                        chunks.append(event.latents)
+                    elif isinstance(event, PassDone):
+                        progress.step(event)
+                        comfy.model_management.throw_exception_if_processing_interrupted()
+            except comfy.model_management.InterruptProcessingException:
+                if not (chunks and self.keep_partial):
+                    raise
+                logger.info("interrupted: keeping the chunks finished so far")
+        return chunks
+
+    def _config(self, shape: tuple[int, ...], options: dict[str, Any], sigmas: tuple[float, ...]) -> StreamConfig:
+        if len(shape) != 5:
+            raise DummyForcingError(
+                f"the latent has the shape {list(shape)}; AR streaming needs a video latent [batch, channels, "
+                "frames, height, width], such as 'Empty AR Video Latent' makes"
+            )
+        opening = host.start_latents(options)
+        return StreamConfig(
+            sigmas=sigmas,
+            chunk_frames=self.chunk_frames,
+            total_frames=self.total_frames or shape[2],
+            latent_size=(shape[3], shape[4]),
+            channels=shape[1],
+            opening_frames=0 if opening is None else opening.shape[2],
+        )
+
+    def _noise(self, noise: Tensor, seed: int, config: StreamConfig) -> NoiseSource:
+        if self.noise_rule == "portable":
+            return SeededNoise(seed)
+        return HostNoise(noise, seed, config)
+
+
+def _material(guider, options: dict[str, Any], latent_image: Tensor | None, batch: int, config: StreamConfig):
+    """The start image of `ARVideoI2V` and the video to change, if the noise levels say that there is one."""
+    opening = host.start_latents(options)
+    if opening is not None:
+        opening = guider.inner_model.process_latent_in(opening).expand(batch, -1, -1, -1, -1)
+    keeps_source = config.sigmas[0] < 1 and latent_image is not None
+    return Material(opening, latent_image if keeps_source else None)
+
+
+class _Progress:
+    """Feeds a ComfyUI sampler callback: passes over all chunks, and a preview that walks through the chunk."""
+
+    def __init__(self, callback, config: StreamConfig):
+        self._callback = callback
+        self._total = config.total_passes
+        self._step = 0
+
+    def step(self, event: PassDone) -> None:
+        if self._callback is None:
+            return
+        x0 = event.estimate[:, :, preview_frame(event) :]  # the host shows the first frame
+        self._callback(min(self._step, self._total - 1), x0, x0, self._total)
+        self._step += 1
+
+    def finish(self, chunks: list[Tensor]) -> None:
+        if self._callback is not None:
+            video = torch.cat(chunks, dim=2)
+            self._callback(self._total - 1, video, video, self._total)
+
+
+def preview_frame(event: PassDone) -> int:
+    """The frame of its chunk that a pass shows: the first pass the first, the last pass the last."""
+    last = event.clock.frames - 1
+    return round(last * event.clock.pass_index / max(1, event.passes - 1))

@@ -1,0 +1,58 @@
+"""What ComfyUI gets from the pack."""
+
+from __future__ import annotations
+
+import logging
+
+from comfy_api.latest import ComfyExtension, io
+
+from .host import NEEDED, missing_symbols
+
+logger = logging.getLogger("dummy_forcing")
+
+
+class DummyForcingExtension(ComfyExtension):
+    """The nodes, or none of them where ComfyUI lacks what they need."""
+
+    def __init__(self) -> None:
+        self._missing = missing_symbols()
+        if self._missing:
+            logger.error(
+                "Dummy Forcing needs %s: this ComfyUI lacks %s; its nodes are left out. Update ComfyUI.",
+                NEEDED,
+                ", ".join(self._missing),
+            )
+
+    async def on_load(self) -> None:
+        if not self._missing:
+            from .head_profiles import register_folder
+
+            register_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [] if self._missing else _nodes()
+
+
+def _nodes() -> list[type[io.ComfyNode]]:
+    from .dummy_forcing_patch import DummyForcingPatch
+    from .head_profiles import LoadHeadProfile, SaveHeadProfile
+    from .kv_window import ARKVWindow
+    from .load_model import LoadARVideoModel
+    from .model_info import ARModelInfoNode
+    from .profile_heads import ProfileDummyHeads
+    from .stream_video import StreamARVideo
+    from .streaming_sampler import ARStreamingSamplerNode
+    from .toy_world import ToyWorld
+
+    return [
+        LoadARVideoModel,
+        ToyWorld,
+        DummyForcingPatch,
+        ARKVWindow,
+        StreamARVideo,
+        ARStreamingSamplerNode,
+        ProfileDummyHeads,
+        SaveHeadProfile,
+        LoadHeadProfile,
+        ARModelInfoNode,
+    ]

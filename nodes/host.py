@@ -1,0 +1,328 @@
+"""The only door to ComfyUI's internals.
+
+* `comfy.ldm.wan.ar_model.CausalWanModel` with `init_kv_caches` and `forward`: the backbone that streams.
+* `ModelPatcher.add_object_patch` and `get_model_object` on these two: our forward and memory take their place in
+  core's sampler and in ours, while LoRA, offload and quantisation stay the host's.
+* `transformer_options["ar_state"]["start_frame"]` and `KSAMPLER.extra_options["num_frame_per_block"]`: where core's
+  `SamplerARVideo` stands and how it cuts a video.
+* `transformer_options["ar_config"]["initial_latent"]`: the start image of `ARVideoI2V`.
+* `transformer_options["uuids"]`: tells conditional and unconditional passes apart.
+* `WrappersMP.SAMPLER_SAMPLE`: opens and closes the memories of one sampling.
+* `WrappersMP.PREPARE_SAMPLING`: makes the host leave room for keys and values.
+* `CallbacksMP.ON_CLONE` and `ON_MATCH_MULTIGPU_CLONES`: bind the patches of a clone that has a module of its own
+  (deep copies, further GPUs, `torch.compile` under dynamic VRAM) to that module.
+* `comfy.ldm.modules.attention.optimized_attention`: the attention that the user or another pack has chosen.
+* `comfy.model_management`: casts of bare parameters under offload, the stop button.
+
+`_SYMBOLS` lists what `missing_symbols` probes; the rest is covered by tests/host.
+Features are probed, never versions (HOST.md): a fork or a later core that has them works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import importlib
+import logging
+import math
+import re
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import DummyForcingError
+from ..core.memory.config import MemoryConfig, VideoLayout
+from ..core.memory.forecast import forecast_kv
+from ..core.wan.forward import Home
+from ..core.wan.shape import PATCH
+from .sampling_run import ChunkGrid, SamplingRun
+
+logger = logging.getLogger("dummy_forcing")
+
+NEEDED = "ComfyUI 0.27 or newer"
+RUN_KEY = "dummy_forcing.run"
+MEMORY_KEY = "dummy_forcing.memory"
+TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
+USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
+NOT_REACHED = (
+    "another node has replaced the model's forward and does not hand on to Dummy Forcing's; remove that node, or "
+    "put it before the Dummy Forcing nodes"
+)
+_FORWARD, _INIT_CACHES = "diffusion_model.forward", "diffusion_model.init_kv_caches"
+_BYPASSED = re.compile(r"diffusion_model\.(forward_block|blocks\.\d+\.((self|cross)_attn\.)?forward)")
+_SYMBOLS = (
+    ("comfy.ldm.wan.ar_model", "CausalWanModel.init_kv_caches"),
+    ("comfy.ldm.common_dit", "pad_to_patch_size"),
+    ("comfy.ldm.modules.attention", "optimized_attention"),
+    ("comfy.model_management", "cast_to"),
+    ("comfy.model_management", "InterruptProcessingException"),
+    ("comfy.model_management", "throw_exception_if_processing_interrupted"),
+    ("comfy.patcher_extension", "WrappersMP.SAMPLER_SAMPLE"),
+    ("comfy.patcher_extension", "WrappersMP.PREPARE_SAMPLING"),
+    ("comfy.patcher_extension", "CallbacksMP.ON_CLONE"),
+    ("comfy.patcher_extension", "CallbacksMP.ON_MATCH_MULTIGPU_CLONES"),
+    ("comfy.samplers", "CFGGuider"),
+    ("comfy.samplers", "Sampler"),
+    ("comfy.sd", "load_diffusion_model_state_dict"),
+)
+
+
+def missing_symbols() -> list[str]:
+    """What this ComfyUI lacks of what the nodes need; empty if all is well."""
+    return [f"{module}.{name}" for module, name in _SYMBOLS if not _has(module, name)]
+
+
+def _has(module: str, name: str) -> bool:
+    try:
+        found = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+def causal_backbone(model) -> nn.Module:
+    """The causal Wan inside a MODEL.
+
+    Raises:
+        DummyForcingError: the model is not autoregressive.
+    """
+    backbone = model.get_model_object("diffusion_model")
+    if not hasattr(backbone, "init_kv_caches"):
+        raise DummyForcingError(
+            f"this model ({type(backbone).__name__}) is not autoregressive, or was loaded as an ordinary one; "
+            "load an AR video checkpoint with 'Load AR Video Model'"
+        )
+    return backbone
+
+
+def memory_config(model) -> MemoryConfig:
+    """What the patch nodes have set so far; dense if none did."""
+    return model.get_attachment(MEMORY_KEY) or MemoryConfig()
+
+
+def with_memory(model, config: MemoryConfig):
+    """A clone of the MODEL that streams under `config`, in core's AR sampler and in ours; replaces an older one."""
+    from comfy.patcher_extension import CallbacksMP, WrappersMP
+
+    causal_backbone(model)
+    patched = model.clone()
+    if patched.get_attachment(MEMORY_KEY) is None:
+        _bind(patched)
+    wrappers = {WrappersMP.SAMPLER_SAMPLE: _sample_with_run, WrappersMP.PREPARE_SAMPLING: _prepare_with_kv}
+    for kind, wrapper in wrappers.items():
+        patched.remove_wrappers_with_key(kind, MEMORY_KEY)  # adding twice would run twice
+        patched.add_wrapper_with_key(kind, MEMORY_KEY, functools.partial(wrapper, config))
+    for kind in (CallbacksMP.ON_CLONE, CallbacksMP.ON_MATCH_MULTIGPU_CLONES):
+        patched.remove_callbacks_with_key(kind, MEMORY_KEY)
+        patched.add_callback_with_key(kind, MEMORY_KEY, _rebind)
+    patched.set_attachments(MEMORY_KEY, config)
+    return patched
+
+
+def _rebind(patcher, clone) -> None:
+    """Clone callback: object patches are copied by reference, but a clone may have a module of its own."""
+    if clone.model is not patcher.model:
+        _bind(clone)
+
+
+def _bind(patcher) -> None:
+    """Patch the patcher's own module."""
+    backbone = patcher.get_model_object("diffusion_model")
+    patcher.add_object_patch(_FORWARD, _cover(backbone, patcher.get_model_object(_FORWARD)))
+    patcher.add_object_patch(_INIT_CACHES, _init_no_caches)
+
+
+def _cover(backbone: nn.Module, forward: Callable[..., Tensor]) -> ChunkForward:
+    """Our forward over the present one of a module, which may be ours, core's or another pack's."""
+    if isinstance(forward, ChunkForward):
+        return ChunkForward(backbone, forward.below)
+    is_core = getattr(forward, "__func__", None) is type(backbone).forward
+    return ChunkForward(backbone, None if is_core else forward)
+
+
+class _NoCache(dict):
+    """Core's sampler rewinds the `end` of a cache; only core's forward would ask for more."""
+
+    def __missing__(self, key: str):
+        raise DummyForcingError(NOT_REACHED)
+
+
+def _init_no_caches(batch_size, max_seq_len, device, dtype) -> list[_NoCache]:
+    return [_NoCache(end=0)]  # the keys and values are in the run
+
+
+class ChunkForward:
+    """Takes the place of `diffusion_model.forward`; steps aside unless an AR sampler is at work.
+
+    below: another pack's forward that this one covers; None if there is only core's.
+    """
+
+    def __init__(self, backbone: nn.Module, below: Callable[..., Tensor] | None):
+        self.below = below
+        self._backbone = weakref.ref(backbone)  # it holds this object: a cycle would keep unused weights in memory
+
+    def __deepcopy__(self, memo: dict) -> ChunkForward:
+        return ChunkForward(copy.deepcopy(self._backbone(), memo), copy.deepcopy(self.below, memo))
+
+    @torch.compiler.disable
+    def __call__(
+        self, x, timestep, context, clip_fea=None, time_dim_concat=None, transformer_options=None, **kwargs
+    ) -> Tensor:
+        backbone, options = self._backbone(), transformer_options or {}
+        run, state = options.get(RUN_KEY), options.get("ar_state")
+        if run is None or (run.clock is None and state is None):
+            below = self.below or type(backbone).forward.__get__(backbone)
+            return below(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+        from comfy.ldm.common_dit import pad_to_patch_size
+
+        height, width = x.shape[-2:]
+        padded = pad_to_patch_size(x, (1, PATCH, PATCH))
+        start = None if state is None else state["start_frame"]
+        keys = options.get("uuids") or [None]
+        flow = run.flow(backbone, padded, timestep, context, keys, start, _home(options))
+        return flow[..., :height, :width]
+
+
+def _home(options: dict[str, Any]) -> Home:
+    from comfy.ldm.modules.attention import optimized_attention
+    from comfy.model_management import cast_to
+
+    def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        heads = q.shape[2]
+        q, k, v = (tensor.flatten(2) for tensor in (q, k, v))
+        return optimized_attention(q, k, v, heads=heads, transformer_options=options).unflatten(-1, (heads, -1))
+
+    return Home(
+        cast=lambda vector, like: cast_to(vector, dtype=like.dtype, device=like.device),
+        attention=attention,
+        embed=lambda embedding, x: embedding(x.float()).to(x.dtype),  # the host keeps this layer in fp32
+    )
+
+
+@contextlib.contextmanager
+def open_run(guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid) -> Iterator[SamplingRun]:
+    """The run of a sampling under way: the one that a patch has opened, or a dense one of an unpatched model."""
+    options = _transformer_options(extra_args)
+    if RUN_KEY in options:
+        yield options[RUN_KEY]
+        return
+    backbone = causal_backbone(guider.model_patcher)
+    with _attached(backbone), _running(guider, options, MemoryConfig(), sampler, grid) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _running(
+    guider, options: dict[str, Any], config: MemoryConfig, sampler, grid: ChunkGrid
+) -> Iterator[SamplingRun]:
+    """Opens a `SamplingRun` where our forward finds it; closes it whatever happens."""
+    _warn_of_bypassed(guider.model_patcher)
+    run = options[RUN_KEY] = SamplingRun(config, grid, getattr(sampler, "observers", ()))
+    try:
+        yield run
+    finally:
+        options.pop(RUN_KEY, None)
+        run.close()
+
+
+@contextlib.contextmanager
+def _attached(backbone: nn.Module) -> Iterator[None]:
+    """Our forward on a module for the length of one sampling."""
+    own = vars(backbone).get("forward")
+    backbone.forward = _cover(backbone, backbone.forward)
+    try:
+        yield
+    finally:
+        if own is None:
+            del backbone.forward
+        else:
+            backbone.forward = own
+
+
+def _warn_of_bypassed(patcher) -> None:
+    """Our forward calls the layers themselves: name what other packs have put around them."""
+    found = {name: patch for name, patch in patcher.object_patches.items() if _BYPASSED.fullmatch(name)}
+    forward = causal_backbone(patcher).forward
+    if isinstance(forward, ChunkForward) and forward.below:
+        found[_FORWARD] = forward.below
+    if found:
+        logger.warning(
+            "Dummy Forcing runs the model's layers itself and leaves out what other nodes have put around them: "
+            "%s. Remove these nodes or, if they wrap the whole forward, put them after the Dummy Forcing nodes.",
+            ", ".join(f"{name} ({_origin(patch)})" for name, patch in found.items()),
+        )
+
+
+def _origin(patch) -> str:
+    """Where a patch comes from: its function's module and name, or its class's."""
+    known = patch if hasattr(patch, "__qualname__") else type(patch)
+    return f"{known.__module__}.{known.__qualname__}"
+
+
+def _sample_with_run(config: MemoryConfig, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
+    """SAMPLER_SAMPLE wrapper: memories live exactly as long as one sampling, whatever ends it."""
+    options = _transformer_options(extra_args)
+    grid = chunk_grid(executor.class_obj, tuple(noise.shape), options)
+    with _running(guider, options, config, executor.class_obj, grid):
+        return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
+
+
+def chunk_grid(sampler, shape: tuple[int, ...], options: dict[str, Any]) -> ChunkGrid:
+    """How a sampler is going to cut latents of `shape`: ours says it, core's has it among its options."""
+    if hasattr(sampler, "chunk_grid"):
+        return sampler.chunk_grid(shape, options)
+    chunk = getattr(sampler, "extra_options", {}).get("num_frame_per_block", 1)
+    opening = start_latents(options)
+    first = chunk if opening is None else opening.shape[2]
+    total = shape[2] if len(shape) == 5 else 1
+    return ChunkGrid(min(first, total), chunk, total)
+
+
+def start_latents(options: dict[str, Any]) -> Tensor | None:
+    """What `ARVideoI2V` has put before the video: raw latents [1, C, F, h, w], or None."""
+    return options.get("ar_config", {}).get("initial_latent")
+
+
+def _transformer_options(extra_args: dict[str, Any]) -> dict[str, Any]:
+    return extra_args["model_options"].setdefault("transformer_options", {})
+
+
+def _prepare_with_kv(config: MemoryConfig, executor, model, noise_shape, conds, *args, **kwargs):
+    """PREPARE_SAMPLING wrapper: the host's estimate knows activations only, and those of the whole video at once.
+
+    It is linear in the number of frames, so it is asked for as many frames as one chunk and the keys and values
+    together cost.
+    """
+    if len(noise_shape) != 5:  # no video: the sampler will say so
+        return executor(model, noise_shape, conds, *args, **kwargs)
+    options = (kwargs.get("model_options") or {}).get("transformer_options", {})
+    batch, channels, frames, height, width = noise_shape
+    layout = video_layout(model, noise_shape, options.get(TOTAL_FRAMES_KEY, frames))
+    one, two = (model.model.memory_required([batch, channels, n, height, width]) for n in (1, 2))
+    kv_frames = math.ceil(forecast_kv(config, causal_backbone(model), layout).peak_bytes / (two - one))
+    shape = [batch, channels, layout.chunk_frames + kv_frames, height, width]
+    return executor(model, shape, conds, *args, **kwargs)
+
+
+def video_layout(model, shape, total_frames: int, chunk_frames: int = USUAL_CHUNK) -> VideoLayout:
+    """What a memory must know of latents [B, C, F, h, w] that a MODEL is going to sample."""
+    chunk = min(chunk_frames, total_frames)
+    return VideoLayout(
+        batch=shape[0],
+        tokens_per_frame=tokens_per_frame(*shape[3:]),
+        chunk_frames=chunk,
+        total_frames=math.ceil(total_frames / chunk) * chunk,
+        dtype=model.model.get_dtype_inference(),
+        device=model.load_device,
+    )
+
+
+def tokens_per_frame(height: int, width: int) -> int:
+    """Tokens of a latent frame; ComfyUI pads odd sides."""
+    return math.ceil(height / PATCH) * math.ceil(width / PATCH)

@@ -1,0 +1,60 @@
+"""Inputs that several nodes have: the size of a video, its chunks and its seed."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+
+def size_inputs() -> list[io.Int.Input]:
+    """Width and height in pixels."""
+    return [
+        io.Int.Input(
+            name,
+            default=0,
+            min=0,
+            max=8192,
+            step=16,
+            tooltip=f"Pixels, a multiple of 16. 0 for the family's own: {usual}, toy world 96.",
+        )
+        for name, usual in (("width", 832), ("height", 480))
+    ]
+
+
+def length_input() -> io.Int.Input:
+    """Length in pixel frames."""
+    return io.Int.Input(
+        "length",
+        default=81,
+        min=0,
+        max=1_000_000,
+        step=4,
+        tooltip=(
+            "Frames of the video, 16 a second. They come in whole chunks: with 3 latent frames a chunk "
+            "9, 21, 33, ... 81, 93; framewise any 4n + 1. 0 is the family's own length."
+        ),
+    )
+
+
+def seed_input() -> io.Int.Input:
+    """Seed of the noise."""
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=0xFFFFFFFFFFFFFFFF,
+        control_after_generate=True,
+        tooltip="The same seed gives the same noise on every device.",
+    )
+
+
+def chunk_input() -> io.Int.Input:
+    """Latent frames of a chunk, by default the family's."""
+    return io.Int.Input(
+        "chunk_frames",
+        default=0,
+        min=0,
+        max=64,
+        optional=True,
+        advanced=True,
+        tooltip="Latent frames sampled together. 0 for what the family was trained with.",
+    )

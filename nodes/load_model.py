@@ -1,0 +1,235 @@
+"""The node Load AR Video Model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..core.checkpoints.detect import Detected, detect_family
+from ..core.checkpoints.families import FAMILIES, family
+from ..core.checkpoints.files import SUFFIX, read_tensors, tensor_names
+from ..core.checkpoints.lora import comfy_lora
+from ..core.checkpoints.normal import NormalBackbone, normalise
+from ..core.errors import DummyForcingError
+from ..core.world import toy
+from .host import NEEDED, causal_backbone
+from .model_facts import ARModelInfo, attach_facts
+from .toy_world import toy_file
+
+TOY_WORLD = "toy world (built in)"
+AUTO = "auto"
+NO_LORA = "none"
+
+_MODEL_FOLDERS = ("diffusion_models", "checkpoints")
+_LORA_FOLDER = "loras"
+_DTYPES = {"default": None, "fp8_e4m3fn": "float8_e4m3fn"}
+_COMFY_SUFFIXES = frozenset({SUFFIX, ".sft"})
+
+_log = logging.getLogger("dummy_forcing")
+
+
+class LoadARVideoModel(io.ComfyNode):
+    """Opens an AR checkpoint in whatever layout its authors published it."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DummyForcingLoadModel",
+            display_name="Load AR Video Model",
+            category="video/dummy forcing",
+            description=(
+                "Loads an autoregressive video model (Self-Forcing, Causal Forcing) as its authors published it, "
+                "or the small toy world that is built in and needs no download. The model goes through ComfyUI's "
+                "own loader, so LoRA, offload, quantisation and dynamic VRAM work as usual."
+            ),
+            search_aliases=[
+                "self forcing",
+                "causal forcing",
+                "autoregressive",
+                "load diffusion model",
+                "toy world",
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=[TOY_WORLD, *_model_files()],
+                    default=TOY_WORLD,
+                    tooltip=(
+                        "A file of models/diffusion_models or models/checkpoints, .safetensors or .pt. "
+                        "Names inside the file are put right, whatever the trainer wrapped around them."
+                    ),
+                ),
+                io.Combo.Input(
+                    "family",
+                    options=[AUTO, *FAMILIES],
+                    default=AUTO,
+                    tooltip=(
+                        "How the model was trained and is therefore run: frames per chunk, steps, shift. "
+                        "auto goes by the file's name and layout and stops where these do not tell."
+                    ),
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=list(_DTYPES),
+                    default="default",
+                    advanced=True,
+                    tooltip=(
+                        "default lets ComfyUI choose for your card. fp8_e4m3fn halves the memory of the weights "
+                        "at some loss of quality; the KV cache stays at 16 bits."
+                    ),
+                ),
+                io.Combo.Input(
+                    "lora",
+                    options=[NO_LORA, *_listed(_LORA_FOLDER)],
+                    default=NO_LORA,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "A LoRA of models/loras. Unlike in ComfyUI's own node every part of it must fit the model, "
+                        "so a LoRA that the model needs cannot be left out without notice."
+                    ),
+                ),
+                io.Float.Input(
+                    "lora_strength",
+                    default=1.0,
+                    min=-10.0,
+                    max=10.0,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="How strongly the LoRA changes the model. A LoRA that belongs to a model goes with 1.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    display_name="model",
+                    tooltip=(
+                        "The causal model, with its family's defaults for the Dummy Forcing nodes. "
+                        "ComfyUI's own AR sampler takes it as well."
+                    ),
+                )
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, model: str, lora: str = NO_LORA, **_) -> tuple:
+        return _changed_at(_find(model, _MODEL_FOLDERS)), _changed_at(_find(lora, (_LORA_FOLDER,)))
+
+    @classmethod
+    def execute(
+        cls, model: str, family: str, weight_dtype: str, lora: str = NO_LORA, lora_strength: float = 1.0
+    ) -> io.NodeOutput:
+        return io.NodeOutput(open_model(model, family, weight_dtype, lora, lora_strength))
+
+
+def open_model(name: str, family_name: str, weight_dtype: str, lora: str, lora_strength: float):
+    """The work of the node: a ModelPatcher with the facts about it attached.
+
+    Raises:
+        DummyForcingError: a file that is missing, damaged or of another kind of model, or an unknown family.
+    """
+    path = toy_file(toy.BACKBONE_FILE) if name == TOY_WORLD else _existing(name, _MODEL_FOLDERS)
+    what = f"the model {name!r}"
+    tensors, metadata = _read(path)
+    normal = normalise(tensors, metadata, what)
+    found = _family_of(name, family_name, tensors, normal)
+    del tensors
+    source = name
+    model = _patcher(normal, weight_dtype, what)
+    model.cached_patcher_init = (load_patcher, (str(path), weight_dtype))
+    if lora != NO_LORA and lora_strength:
+        model = _with_lora(model, lora, lora_strength, normal)
+        source = f"{name} + {lora}"
+    attach_facts(model, ARModelInfo(found.family, normal.fingerprint, normal.shape, source, found.reason))
+    _log.info("%s is run as %s: %s", source, found.family.title, found.reason)
+    return model
+
+
+def load_patcher(path: str, weight_dtype: str, disable_dynamic: bool = False):
+    """A fresh patcher from the file, which ComfyUI asks for to compile, for hooks and for further GPUs.
+
+    It takes patches and attachments from the patcher that it is for.
+    """
+    what = f"the model {path}"
+    return _patcher(normalise(*_read(Path(path)), what), weight_dtype, what, disable_dynamic)
+
+
+def _patcher(normal: NormalBackbone, weight_dtype: str, what: str, disable_dynamic: bool = False):
+    import comfy.sd
+    import torch
+
+    dtype = _DTYPES[weight_dtype]
+    model = comfy.sd.load_diffusion_model_state_dict(
+        normal.state,
+        model_options={"dtype": getattr(torch, dtype)} if dtype else {},
+        metadata=normal.metadata,
+        disable_dynamic=disable_dynamic,
+    )
+    if model is None:
+        raise DummyForcingError(f"ComfyUI does not know {what}; update it to {NEEDED}")
+    causal_backbone(model)
+    return model
+
+
+def _with_lora(model, lora: str, strength: float, normal: NormalBackbone):
+    import comfy.sd
+
+    tensors, _ = _read(_existing(lora, (_LORA_FOLDER,)))
+    weights = comfy_lora(tensors, normal.shape, f"the LoRA {lora!r}")
+    return comfy.sd.load_lora_for_models(model, None, weights, strength, 0)[0]
+
+
+def _read(path: Path):
+    """Tensors and metadata of a file, memory-mapped where ComfyUI's settings allow it.
+
+    ComfyUI's own reader gives dynamic VRAM the means to read weights straight from the file, but takes files
+    by their name ending and says little about what is wrong with one.
+    """
+    if path.suffix.lower() not in _COMFY_SUFFIXES:
+        return read_tensors(path)
+    import comfy.utils
+
+    tensor_names(path)
+    tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
+    return tensors, metadata or {}
+
+
+def _family_of(name: str, chosen: str, tensors, normal: NormalBackbone) -> Detected:
+    if chosen != AUTO:
+        return Detected(family(chosen), "it was chosen by hand")
+    if name == TOY_WORLD:
+        return Detected(family(toy.FAMILY), "it is the built-in model")
+    return detect_family(name, tensors, normal.shape)
+
+
+def _model_files() -> list[str]:
+    """Files of both folders, each name once."""
+    return list(dict.fromkeys(name for folder in _MODEL_FOLDERS for name in _listed(folder)))
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return folder_paths.get_filename_list(folder)
+    except (KeyError, OSError):  # unknown to this ComfyUI, or removed while it runs: no reason to lose the node
+        return []
+
+
+def _find(name: str, folders: tuple[str, ...]) -> Path | None:
+    found = (folder_paths.get_full_path(folder, name) for folder in folders)
+    return next((Path(path) for path in found if path), None)
+
+
+def _existing(name: str, folders: tuple[str, ...]) -> Path:
+    path = _find(name, folders)
+    if path is None:
+        raise DummyForcingError(
+            f"there is no file {name!r} in models/{' or models/'.join(folders)}; choose another, press R to refresh"
+        )
+    return path
+
+
+def _changed_at(path: Path | None) -> float | None:
+    return path.stat().st_mtime if path else None

@@ -1,0 +1,94 @@
+"""The node AR Model Info: what a video will take, before anything runs."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io, ui
+
+from ..core.memory.config import MemoryConfig
+from ..core.memory.forecast import forecast_kv
+from ..core.stream.tally import format_bytes, pixel_frames
+from . import host
+from .inputs import chunk_input, length_input, size_inputs
+from .live import show_text
+from .model_facts import ARModelInfo, facts_of
+from .plan import VideoPlan, plan_video
+
+
+class ARModelInfoNode(io.ComfyNode):
+    """Describes a model and forecasts its memory."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DummyForcingModelInfo",
+            display_name="AR Model Info",
+            category="video/dummy forcing",
+            description=(
+                "Says what an AR model is, how it is run, and how much memory a video of a given size and length "
+                "will take: dense against patched. Nothing is sampled."
+            ),
+            search_aliases=["vram", "memory estimate", "kv cache size", "what model is this"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip="An AR video model, patched or not."),
+                *size_inputs(),
+                length_input(),
+                chunk_input(),
+            ],
+            outputs=[io.String.Output(display_name="report", tooltip="All that was found, as text.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, width: int, height: int, length: int, chunk_frames: int = 0) -> io.NodeOutput:
+        facts = facts_of(model)
+        video = _describe_video(model, facts, width, height, length, chunk_frames)
+        report = "\n".join([*_describe_model(facts), *video])
+        show_text(report, cls.hidden.unique_id)
+        return io.NodeOutput(report, ui=ui.PreviewText(report))
+
+
+def _describe_model(facts: ARModelInfo) -> list[str]:
+    shape, family = facts.shape, facts.family
+    lines = [
+        f"{facts.source}: {family.title if family else 'family unknown'} ({facts.reason})",
+        f"{shape.layers} layers x {shape.heads} heads of {shape.dim // shape.heads} channels, width {shape.dim}, "
+        f"fingerprint {facts.fingerprint}",
+    ]
+    if family:
+        steps = ", ".join(f"{step:g}" for step in family.steps)
+        lines += [
+            f"chunks of {family.chunk_frames} latent frames, steps {steps}, shift {family.shift:g}, "
+            f"trained for {family.latent_frames} latent frames",
+            f"licence of the published weights: {family.licence}",
+        ]
+    return lines
+
+
+def _describe_video(
+    model, facts: ARModelInfo, width: int, height: int, length: int, chunk_frames: int
+) -> list[str]:
+    steps = 0 if facts.family else 1  # memory does not depend on it
+    plan = plan_video(facts, width, height, length, steps, chunk_frames)
+    return [
+        f"{plan.width} x {plan.height}, {pixel_frames(plan.latent_frames)} frames: {plan.latent_frames} latent "
+        f"frames of {host.tokens_per_frame(*plan.latent_size)} tokens",
+        *_describe_memory(model, plan),
+    ]
+
+
+def _describe_memory(model, plan: VideoPlan) -> list[str]:
+    backbone, config = host.causal_backbone(model), host.memory_config(model)
+    shape = (1, backbone.in_dim, plan.chunk_frames, *plan.latent_size)
+    layout = host.video_layout(model, shape, plan.latent_frames, plan.chunk_frames)
+    dense, ours = (forecast_kv(each, backbone, layout) for each in (MemoryConfig(), config))
+    weights, chunk = model.model_size(), model.model.memory_required(list(shape))
+    method = config.to_dict()["keep"]["method"]
+    return [
+        f"KV, all frames kept (dense): {format_bytes(dense.peak_bytes)}",
+        f"KV with this model's memory ({method}): peak {format_bytes(ours.peak_bytes)}, at the end "
+        f"{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
+        f"weights {format_bytes(weights)}, one chunk in the model about {format_bytes(chunk)}",
+        f"peak without the decoder: about {format_bytes(weights + chunk + ours.peak_bytes)}, dense "
+        f"{format_bytes(weights + chunk + dense.peak_bytes)}",
+    ]

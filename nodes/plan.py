@@ -1,0 +1,98 @@
+"""From a node's widgets and a model's family to what a stream needs, with errors for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..core.checkpoints.families import Family
+from ..core.errors import DummyForcingError
+from ..core.stream.config import StreamConfig
+from ..core.stream.sigmas import even_steps, warp_steps
+from ..core.stream.tally import pixel_frames
+from ..core.wan.shape import PATCH
+from ..core.wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
+from .model_facts import ARModelInfo
+
+_PIXEL_STEP = PIXELS_PER_LATENT * PATCH
+_USUAL_SHIFT = 5.0  # of nearly all families (MODELS.md, A2)
+_REMEDY = "load the model with Load AR Video Model and choose its family"
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """Sizes and noise levels of one video."""
+
+    width: int
+    height: int
+    latent_frames: int
+    chunk_frames: int
+    sigmas: tuple[float, ...]
+
+    opening_frames: int = 0
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width in latent pixels."""
+        return self.height // PIXELS_PER_LATENT, self.width // PIXELS_PER_LATENT
+
+    def stream_config(self, channels: int) -> StreamConfig:
+        """The same for the chunk loop."""
+        return StreamConfig(
+            sigmas=self.sigmas,
+            chunk_frames=self.chunk_frames,
+            total_frames=self.latent_frames,
+            latent_size=self.latent_size,
+            channels=channels,
+            opening_frames=self.opening_frames,
+        )
+
+
+def plan_video(
+    facts: ARModelInfo, width: int, height: int, length: int, steps: int, chunk_frames: int, opening_frames: int = 0
+) -> VideoPlan:
+    """Settings of a video; 0 stands for the family's own.
+
+    Args:
+        length: pixel frames.
+        opening_frames: latent frames of a start image.
+
+    Raises:
+        DummyForcingError: a size or length that the model cannot run, or no family to take a default from.
+    """
+    family = facts.family
+    height = height or _default(family, "height").pixel_size[0]
+    width = width or _default(family, "width").pixel_size[1]
+    for name, side in (("width", width), ("height", height)):
+        if side % _PIXEL_STEP:
+            raise DummyForcingError(f"a {name} of {side} does not fit the model; use a multiple of {_PIXEL_STEP}")
+    chunk = chunk_frames or _default(family, "chunk_frames").chunk_frames
+    latents = _latent_frames(length, family, chunk, opening_frames)
+    return VideoPlan(width, height, latents, chunk, _sigmas(family, steps), opening_frames)
+
+
+def _default(family: Family | None, what: str) -> Family:
+    if family is None:
+        raise DummyForcingError(f"{what} is 0 for the family's own, but the model's family is not known; {_REMEDY}")
+    return family
+
+
+def _latent_frames(length: int, family: Family | None, chunk: int, opening: int) -> int:
+    if length == 0:
+        whole = _default(family, "length").latent_frames - opening
+        return opening + max(chunk, whole - whole % chunk)
+    latents = (length - 1) // FRAMES_PER_LATENT + 1
+    if (length - 1) % FRAMES_PER_LATENT or latents <= opening or (latents - opening) % chunk:
+        below = max(opening + chunk, latents - (latents - opening) % chunk)
+        fitting = [pixel_frames(below), pixel_frames(below + chunk)]
+        start = f", {opening} latent frame(s) of a start image" if opening else ""
+        raise DummyForcingError(
+            f"a length of {length} frames does not fit chunks of {chunk} latent frames{start}; "
+            f"use {fitting[0]} or {fitting[1]}"
+        )
+    return latents
+
+
+def _sigmas(family: Family | None, steps: int) -> tuple[float, ...]:
+    if family is None and steps:
+        return warp_steps(even_steps(steps), _USUAL_SHIFT)
+    return _default(family, "steps").sigmas_of(steps)

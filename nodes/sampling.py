@@ -1,0 +1,53 @@
+"""Running a stream through ComfyUI without a latent as long as the video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import comfy.samplers
+import torch
+
+from ..core.memory.config import MemoryConfig
+from ..core.memory.memory import AttentionObserver
+from ..core.stream.events import Event
+from . import host
+from .ar_sampler import ARStreamingSampler
+from .plan import VideoPlan
+
+VAE_KEY = "dummy_forcing.vae"
+
+
+def run_stream(
+    model,
+    positive,
+    plan: VideoPlan,
+    seed: int,
+    memory: MemoryConfig,
+    consumer: Callable[[Event], None],
+    observers: Sequence[AttentionObserver] = (),
+    vae=None,
+    keep_partial: bool = True,
+) -> None:
+    """Sample a video under a guider of its own and hand every event to the consumer.
+
+    The guider is given latents of one chunk, so that nothing grows with the length. A VAE given here is loaded
+    together with the model and stays loaded, so that chunks can be decoded in between.
+    """
+    patched = host.with_memory(model, memory)
+    options = patched.model_options.setdefault("transformer_options", {})
+    options[host.TOTAL_FRAMES_KEY] = plan.latent_frames
+    if vae is not None:
+        patched.set_additional_models(VAE_KEY, [vae.patcher])
+    guider = comfy.samplers.CFGGuider(patched)
+    guider.inner_set_conds({"positive": positive})
+    channels = host.causal_backbone(patched).in_dim
+    latent = torch.zeros(1, channels, plan.chunk_frames, *plan.latent_size)
+    sampler = ARStreamingSampler(
+        plan.chunk_frames,
+        total_frames=plan.latent_frames,
+        observers=observers,
+        consumer=consumer,
+        keep_latents=False,
+        keep_partial=keep_partial,
+    )
+    guider.sample(torch.zeros_like(latent), latent, sampler, torch.tensor(plan.sigmas), seed=seed)

@@ -1,0 +1,160 @@
+"""The memories of one sampling in ComfyUI: one per conditioning, made in its first pass, freed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import DummyForcingError
+from ..core.memory.clock import ChunkClock
+from ..core.memory.config import MemoryConfig, VideoLayout, build_memory
+from ..core.memory.memory import AttentionObserver, Memory, MemoryStatus
+from ..core.stream.sigmas import TRAINING_STEPS
+from ..core.wan.forward import Home, PromptKV, encode_prompt, forward_chunk
+from ..core.wan.shape import PATCH
+from ..kernels import Dense
+
+NOTHING_HELD = MemoryStatus(bytes=0, history_frames=0.0, roles=None, masses=None)
+
+
+@dataclass(frozen=True)
+class ChunkGrid:
+    """How a sampler cuts a video: latent frames of the first chunk, of the others, and of the whole."""
+
+    first_frames: int
+    chunk_frames: int
+    total_frames: int | None
+
+    @property
+    def whole_frames(self) -> int | None:
+        """The total, as if the last chunk were a whole one: what must fit into a memory."""
+        if self.total_frames is None:
+            return None
+        ragged = (self.total_frames - self.first_frames) % self.chunk_frames
+        return self.total_frames + (self.chunk_frames - ragged if ragged else 0)
+
+
+class SamplingRun:
+    """State of one sampling. ComfyUI may batch the conditional and the unconditional pass or run them apart;
+    either way each has a memory of its own here.
+
+    A sampler that has a clock sets `clock` before every pass. For the host's own sampler it is derived.
+    """
+
+    def __init__(self, config: MemoryConfig, grid: ChunkGrid, observers: Sequence[AttentionObserver] = ()):
+        self.config = config
+        self.grid = grid
+        self.clock: ChunkClock | None = None
+        self._observers = observers
+        self._branches: dict[Hashable, _Branch] = {}
+
+    @property
+    def reached(self) -> bool:
+        """Whether any pass has come here yet."""
+        return bool(self._branches)
+
+    @property
+    def status(self) -> MemoryStatus:
+        """What is held now: bytes of all conditionings, the rest of the first."""
+        found = [branch.memory.status for branch in self._branches.values()]
+        return replace(found[0], bytes=sum(each.bytes for each in found)) if found else NOTHING_HELD
+
+    def flow(
+        self,
+        backbone: nn.Module,
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        keys: Sequence[Hashable],
+        start_frame: int | None,
+        home: Home,
+    ) -> Tensor:
+        """One pass of the host: the flow of x [N * B, C, F, h, w], h and w even, of N conditionings.
+
+        Args:
+            timestep: [N * B] in [0, 1000].
+            context: text-encoder output [N * B, L, text_dim] in the dtype of x.
+            keys: what tells the N conditionings apart, the same in every pass.
+            start_frame: where the chunk begins; None if `clock` says it.
+        """
+        parts = zip(keys, *(tensor.chunk(len(keys)) for tensor in (x, timestep, context)), strict=True)
+        return torch.cat([self._pass(backbone, *part, start_frame, home) for part in parts])
+
+    def close(self) -> None:
+        """Free every key and value."""
+        for branch in self._branches.values():
+            branch.memory.close()
+        self._branches.clear()
+
+    def _pass(self, backbone, key, x, timestep, context, start_frame, home: Home) -> Tensor:
+        branch = self._branches.get(key)
+        if branch is None:
+            branch = self._branches[key] = self._begin(backbone, x, context)
+        branch.attention.current = home.attention
+        clock = self.clock or branch.derive_clock(x, timestep, start_frame)
+        flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home)
+        if clock.clean:
+            branch.memory.commit(clock)
+        return flow
+
+    def _begin(self, backbone: nn.Module, x: Tensor, context: Tensor) -> _Branch:
+        if context.shape[-1] != backbone.text_dim:
+            raise DummyForcingError(
+                f"the prompt comes from another text encoder: its embeddings have {context.shape[-1]} channels, "
+                f"the model's {backbone.text_dim}; use umT5 (CLIP type 'wan'), for the toy world the node Toy World"
+            )
+        layout = VideoLayout(
+            batch=x.shape[0],
+            tokens_per_frame=_tokens_per_frame(x),
+            chunk_frames=self.grid.chunk_frames,
+            total_frames=self.grid.whole_frames,
+            dtype=x.dtype,
+            device=x.device,
+            first_frames=self.grid.first_frames,
+        )
+        observers = () if self._branches else self._observers  # the first conditioning is the positive one
+        attention = _PassAttention()
+        memory = build_memory(self.config, backbone, layout, observers, attention)
+        return _Branch(memory, encode_prompt(backbone, context), attention)
+
+
+class _PassAttention:
+    """The host's attention with the transformer options of the pass under way, which other packs look at."""
+
+    current: Dense
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self.current(q, k, v)
+
+
+@dataclass
+class _Branch:
+    """One conditioning under way."""
+
+    memory: Memory
+    prompt: PromptKV
+    attention: _PassAttention
+    last: ChunkClock | None = None
+
+    def derive_clock(self, x: Tensor, timestep: Tensor, start_frame: int) -> ChunkClock:
+        """The clock of a sampler that has none: a chunk ends where the start frame moves on, t = 0 is clean."""
+        last = self.last
+        same = last is not None and last.start_frame == start_frame
+        sigma = float(timestep[0]) / TRAINING_STEPS
+        self.last = ChunkClock(
+            chunk=0 if last is None else last.chunk + (not same),
+            start_frame=start_frame,
+            frames=x.shape[2],
+            tokens_per_frame=_tokens_per_frame(x),
+            pass_index=last.pass_index + 1 if same else 0,
+            sigma=sigma,
+            clean=sigma == 0,
+        )
+        return self.last
+
+
+def _tokens_per_frame(x: Tensor) -> int:
+    return (x.shape[-2] // PATCH) * (x.shape[-1] // PATCH)

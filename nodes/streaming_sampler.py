@@ -1,0 +1,51 @@
+"""The node AR Streaming Sampler."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from .ar_sampler import NOISE_RULES, ARStreamingSampler
+
+
+class ARStreamingSamplerNode(io.ComfyNode):
+    """Our chunk loop for SamplerCustomAdvanced."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="DummyForcingStreamingSampler",
+            display_name="AR Streaming Sampler",
+            category="video/dummy forcing",
+            description=(
+                "Samples an AR video model chunk by chunk in SamplerCustomAdvanced. Counts progress in chunks x "
+                "passes, previews the chunk at hand, keeps what is finished when you press stop, and works with "
+                "CFG, batches, start images (ARVideoI2V) and video to video. Honours a Dummy Forcing Patch or AR "
+                "KV Window on the model; without one the whole history is kept."
+            ),
+            search_aliases=["sampler ar video", "autoregressive sampler", "self forcing", "causal forcing"],
+            inputs=[
+                io.Int.Input(
+                    "chunk_frames",
+                    default=3,
+                    min=1,
+                    max=64,
+                    tooltip="Latent frames sampled together: 3 for chunkwise models, 1 for framewise ones.",
+                ),
+                io.Combo.Input(
+                    "noise_rule",
+                    options=list(NOISE_RULES),
+                    default=NOISE_RULES[0],
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "portable: the seed gives the same video on every device, and near-by seeds share nothing. "
+                        "ComfyUI: the numbers of ComfyUI's own SamplerARVideo, to repeat a video made with it."
+                    ),
+                ),
+            ],
+            outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
+        )
+
+    @classmethod
+    def execute(cls, chunk_frames: int, noise_rule: str = NOISE_RULES[0]) -> io.NodeOutput:
+        return io.NodeOutput(ARStreamingSampler(chunk_frames, noise_rule))

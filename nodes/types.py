@@ -1,0 +1,8 @@
+"""Types of our own on the wires of a graph."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+HeadProfileType = io.Custom("DUMMY_FORCING_HEAD_PROFILE")
+"""Carries a `core.heads.profile.HeadProfile`."""

@@ -1,0 +1,115 @@
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from torch import nn
+
+from dummy_forcing.core.checkpoints.pickles import is_zip, read_pickle, unwrap
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.bfloat16)}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def write(value):
+        path = tmp_path / "model.pt"
+        torch.save(value, path)
+        return path
+
+    return write
+
+
+def assert_state(found, prefix=""):
+    assert found.keys() == {prefix + name for name in STATE}
+    assert all(torch.equal(found[prefix + name], value) for name, value in STATE.items())
+
+
+@pytest.mark.parametrize(
+    ("stored", "prefix"),
+    [
+        (STATE, ""),
+        ({"generator_ema": STATE}, "generator_ema."),
+        ({"generator": STATE, "critic": {"c": torch.ones(1)}, "step": 3000}, "generator."),
+        ({"generator": {"a": torch.ones(9)}, "generator_ema": STATE}, "generator_ema."),
+        ({"generator_ema": {}, "generator": STATE}, "generator."),
+        ({"generator_lora": STATE}, "generator_lora."),
+        ({"state_dict": {"model": STATE}, "epoch": 1}, "state_dict.model."),
+        (STATE | {"step": 7, "config": {"lr": 0.1}}, ""),
+    ],
+)
+def test_containers(saved, stored, prefix):
+    assert_state(read_pickle(saved(stored)), prefix)
+
+
+def test_tensors_are_mapped_and_without_gradients(saved):
+    found = read_pickle(saved({"w": nn.Parameter(torch.ones(3)), **STATE}))
+    assert not any(value.requires_grad for value in found.values())
+    assert type(found["w"]) is torch.Tensor
+
+
+def test_a_container_that_holds_itself():
+    loop = {"a": torch.ones(1)}
+    loop["model"] = loop
+    assert list(unwrap(loop)) == ["model.model.model.model.a"]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [{}, [], 3, torch.ones(2), {"a": 1}, {1: torch.ones(2)}, {"a": torch.ones(2, 2).to_sparse()},
+     {"a": torch.ones(2, device="meta")}],
+)  # fmt: skip
+def test_no_tensors_by_name(saved, refused, stored):
+    with refused("no tensors by name", "model.pt"):
+        read_pickle(saved(stored))
+
+
+class Trap:
+    """Makes a folder when it is unpickled the ordinary way."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_is_not_run(tmp_path, saved, refused):
+    target = tmp_path / "sprung"
+    with refused("more than tensors", "save_file"):
+        read_pickle(saved({"a": torch.ones(1), "trap": Trap(target)}))
+    assert not target.exists()
+
+
+def test_a_whole_module_is_refused(saved, refused):
+    with refused("more than tensors"):
+        read_pickle(saved(nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9])
+def test_a_file_cut_short(saved, refused, kept):
+    path = saved({"a": torch.ones(5000)})
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    with refused("not a readable PyTorch file", "download it again"):
+        read_pickle(path)
+
+
+def test_another_zip_file(tmp_path, refused):
+    path = tmp_path / "model.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    assert is_zip(path)
+    with refused("not a readable PyTorch file"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02}", b"not a pickle", pickle.dumps({"a": 1}, 2)[:-2], b""])
+def test_a_damaged_pickle_in_the_zip(tmp_path, saved, refused, content):
+    path = tmp_path / "damaged.pt"
+    with zipfile.ZipFile(saved(STATE)) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.namelist():
+            name = entry.replace("model/", "damaged/")
+            target.writestr(name, content if name.endswith("data.pkl") else source.read(entry))
+    with refused("damaged.pt"):
+        read_pickle(path)

@@ -1,0 +1,40 @@
+"""The forecast is what a stream then holds."""
+
+import pytest
+import torch
+
+from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig, VideoLayout, Window
+from dummy_forcing.core.memory.forecast import forecast_kv
+from dummy_forcing.core.stream.events import ChunkDone
+
+
+def forecast(model, keep, total, first=None):
+    layout = VideoLayout(1, 4, 3, total, torch.float32, torch.device("cpu"), first)
+    return forecast_kv(MemoryConfig(keep), model, layout)
+
+
+@pytest.mark.parametrize("keep", [Dense(), Window(1, 7), Window(0, 3), DummyForcing(dummy_ratio=1.0)])
+@pytest.mark.parametrize("total", [3, 6, 9, 30])
+def test_forecast_equals_what_is_held(tiny_wan, stream, keep, total):
+    held = [event.kv_bytes for event in stream(keep, total) if isinstance(event, ChunkDone)]
+    found = forecast(tiny_wan, keep, total)
+    assert (found.peak_bytes, found.final_bytes) == (max(held), held[-1])
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5])
+def test_unmeasured_roles_are_taken_at_their_costliest(tiny_wan, stream, ratio):
+    held = [event.kv_bytes for event in stream(DummyForcing(ratio), 30) if isinstance(event, ChunkDone)]
+    found = forecast(tiny_wan, DummyForcing(ratio), 30)
+    assert found.peak_bytes >= max(held) and found.final_bytes >= held[-1]
+    dense = forecast(tiny_wan, Dense(), 30)
+    assert found.final_bytes < found.peak_bytes < dense.peak_bytes or ratio < 0.5
+
+
+def test_a_long_forecast_allocates_nothing_and_is_flat(tiny_wan):
+    short, long = (forecast(tiny_wan, DummyForcing(), total) for total in (30, 3000))
+    assert short == long
+
+
+def test_a_start_image_makes_the_first_chunk_shorter(tiny_wan):
+    found = forecast(tiny_wan, Dense(), 22, first=1)
+    assert found.final_bytes == 2 * 2 * 22 * 4 * 48 * 4  # k and v, layers, frames, tokens, width, fp32

@@ -1,0 +1,123 @@
+// ComfyUI's real canvas in a headless Chromium: pages of a server, and workflows loaded into them.
+// The server's settings stay as they are: a page sees changed ones, and what it saves goes nowhere.
+
+import { existsSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { chromium } from "playwright-core";
+
+const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const PATIENCE_MS = 120_000; // a busy machine needs more than the half minute of the default
+const SETTLE_MS = 1500; // what no event announces: node layout, pictures and videos in nodes
+
+// No first-run dialogs, no panels over the canvas, no drafts of the last session.
+const SETTINGS = {
+  "Comfy.TutorialCompleted": true,
+  "Comfy.Notification.ShowVersionUpdates": false,
+  "Comfy.Workflow.ShowMissingModelsWarning": false,
+  "Comfy.Workflow.Persist": false,
+  "Comfy.RightSidePanel.ShowErrorsTab": false,
+  "Comfy.Minimap.Visible": false,
+  "Comfy.Graph.CanvasMenu": false,
+  "Comfy.Graph.CanvasInfo": false,
+  "Comfy.Validation.Workflows": false,
+};
+
+// The button that leads out of focus mode, and the controls of videos, half-faded at any moment.
+const HIDDEN = "button:has(> .pi-bars), video::-webkit-media-controls { display: none !important }";
+
+// Console errors that a fresh user folder and the first default workflow always give.
+const OF_THE_FRONTEND = [
+  "/api/userdata",
+  "/user.css",
+  "Content Security Policy",
+  "net::ERR_FAILED", // what `keepToTheServer` let nowhere
+  "ComfyApp graph accessed before initialization",
+];
+
+export async function launch() {
+  const executablePath = BROWSERS.find((path) => path && existsSync(path));
+  if (!executablePath) throw new Error("no Chromium: apt-get install chromium, or set CHROMIUM to its path");
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"] });
+}
+
+/** Do something with each workflow in a page of its own; `act(page, file)` gives a list of problems. Gives their number. */
+export async function eachWorkflow(url, files, act, { nodes2 = false, onError = async () => {} } = {}) {
+  const browser = await launch();
+  let failures = 0;
+  try {
+    for (const file of files) {
+      const problems = [];
+      const page = await openPage(browser, url, problems, { "Comfy.VueNodes.Enabled": nodes2 });
+      try {
+        await load(page, file, nodes2);
+        problems.push(...(await act(page, file)));
+      } catch (error) {
+        problems.push(error.message);
+        await onError(page, file);
+      } finally {
+        await page.close();
+      }
+      for (const problem of problems) console.error(`${file}: ${problem}`);
+      failures += problems.length;
+    }
+  } finally {
+    await browser.close();
+  }
+  return failures;
+}
+
+/** A page with the frontend in it, ready to load workflows. Exceptions on it go to `problems`. */
+export async function openPage(browser, url, problems, settings) {
+  const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
+  await keepToTheServer(page, url, { ...SETTINGS, ...settings });
+  report(page, problems);
+  page.setDefaultTimeout(PATIENCE_MS);
+  await page.goto(url);
+  await page.waitForFunction(() => window.app?.extensionManager && window.app?.canvas && window.app?.graph);
+  await page.locator(".p-blockui-mask").waitFor({ state: "hidden" });
+  await page.evaluate(() => window.app.extensionManager.command.execute("Workspace.ToggleFocusMode"));
+  await page.addStyleTag({ content: HIDDEN });
+  return page;
+}
+
+/** Override settings in the answers to the page, and let nothing out: neither to the server's files nor to the net. */
+async function keepToTheServer(page, url, changed) {
+  await page.route((target) => target.origin !== new URL(url).origin, (route) => route.abort());
+  await page.route("**/api/settings", async (route) => {
+    if (route.request().method() !== "GET") return route.fulfill({ status: 200 });
+    const response = await route.fetch();
+    return route.fulfill({ response, json: { ...(await response.json()), ...changed } });
+  });
+  await page.route("**/api/settings/*", (route) => route.fulfill({ status: 200 }));
+}
+
+/** Print the page's console errors, without those of a bare frontend; its exceptions count as failures. */
+function report(page, problems) {
+  page.on("pageerror", (error) => problems.push(`exception: ${error.message}`));
+  page.on("console", (message) => {
+    const line = `${message.text()} (${message.location().url})`;
+    if (message.type() === "error" && !OF_THE_FRONTEND.some((part) => line.includes(part))) {
+      console.error(`console: ${line}`);
+    }
+  });
+}
+
+export async function load(page, file, nodes2 = false) {
+  const graph = JSON.parse(readFileSync(file, "utf8"));
+  const drawn = await page.evaluate(
+    async ([graph, name]) => {
+      await window.app.loadGraphData(graph, true, true, name);
+      return window.app.graph.nodes.length;
+    },
+    [graph, basename(file, ".json")],
+  );
+  if (nodes2) await page.waitForFunction((n) => document.querySelectorAll("[data-node-id]").length >= n, drawn);
+  const missing = await page.evaluate(() => {
+    const types = window.LiteGraph.registered_node_types;
+    return window.app.graph.nodes.filter((node) => !types[node.type] && !node.isSubgraphNode?.()).map((node) => node.type);
+  });
+  if (missing.length) throw new Error(`unknown nodes: ${missing.join(", ")}`);
+  await settle(page);
+}
+
+export const settle = (page) => page.waitForTimeout(SETTLE_MS);
