@@ -12,6 +12,7 @@ from ..errors import DummyForcingError
 from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig, VideoLayout
 from ..wan.shape import PATCH
+from .pass_skip import PassSkip
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class StreamConfig:
         memory: what is kept and read.
         opening_frames: clean latent frames that the video begins with, such as an encoded start image. What they
             leave of `total_frames` must be whole chunks.
+        skip: denoising passes that take over what the blocks did in the pass before; None computes all.
     """
 
     sigmas: tuple[float, ...]
@@ -36,6 +38,7 @@ class StreamConfig:
     channels: int = 16
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     opening_frames: int = 0
+    skip: PassSkip | None = None
 
     def __post_init__(self) -> None:
         levels = self.sigmas
@@ -52,6 +55,8 @@ class StreamConfig:
                 "use a height and width that are multiples of 16 pixels"
             )
         self._check_length()
+        if self.skip is not None:
+            self.skip.check(len(levels) - 1)
 
     def _check_length(self) -> None:
         total, chunk, opening = self.total_frames, self.chunk_frames, self.opening_frames

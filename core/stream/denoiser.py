@@ -12,6 +12,7 @@ from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig, VideoLayout, build_memory
 from ..memory.memory import AttentionObserver, MemoryStatus
 from ..wan.forward import STANDALONE, Home, encode_prompt, forward_chunk
+from .pass_skip import PassSkip, PassSkipRun
 from .sigmas import TRAINING_STEPS
 
 
@@ -26,6 +27,11 @@ class Denoiser(Protocol):
     @property
     def status(self) -> MemoryStatus:
         """What is held now."""
+        ...
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the last pass was skipped."""
         ...
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
@@ -52,6 +58,7 @@ class BackboneDenoiser:
         video: VideoLayout,
         observers: Sequence[AttentionObserver] = (),
         home: Home = STANDALONE,
+        skip: PassSkip | None = None,
     ):
         """text: text-encoder output [B, L, text_dim] on the device and in the dtype of computation."""
         self.batch, self.device, self.dtype = text.shape[0], text.device, text.dtype
@@ -59,10 +66,15 @@ class BackboneDenoiser:
         self._home = home
         self._prompt = encode_prompt(backbone, text)
         self._memory = build_memory(config, backbone, video, observers, home.attention)
+        self._skip = None if skip is None else PassSkipRun(skip)
 
     @property
     def status(self) -> MemoryStatus:
         return self._memory.status
+
+    @property
+    def skipped(self) -> bool:
+        return self._skip is not None and self._skip.skipped
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
         return x - clock.sigma * self.flow(x, clock)
@@ -74,7 +86,9 @@ class BackboneDenoiser:
     def flow(self, x: Tensor, clock: ChunkClock) -> Tensor:
         """One pass: the predicted flow of x, noise minus data."""
         t = x.new_full((x.shape[0],), clock.sigma * TRAINING_STEPS, dtype=torch.float32)
-        return forward_chunk(self._backbone, x, t, self._prompt, self._memory, clock, self._home)
+        return forward_chunk(self._backbone, x, t, self._prompt, self._memory, clock, self._home, self._skip)
 
     def close(self) -> None:
         self._memory.close()
+        if self._skip is not None:
+            self._skip.close()

@@ -17,11 +17,13 @@ class PassDone:
         clock: of this pass.
         passes: how many the chunk has, the clean pass included.
         estimate: clean latents [B, C, F, h, w] as this pass predicts them; of the clean pass, those that it kept.
+        skipped: whether it took over what the blocks did in the pass before.
     """
 
     clock: ChunkClock
     passes: int
     estimate: Tensor
+    skipped: bool = False
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def stream_video(
     """
     video = config.video_layout(text)
     with torch.inference_mode():
-        denoiser = BackboneDenoiser(backbone, text, config.memory, video, observers, home)
+        denoiser = BackboneDenoiser(backbone, text, config.memory, video, observers, home, config.skip)
     yield from stream_chunks(denoiser, config, noise, material)
 
 
@@ -93,7 +93,7 @@ class _Run:
             clock = replace(clock, pass_index=index, sigma=sigma)
             x0 = self._denoise(x, clock)
             x = self._renoise(x0, clock, after)
-            yield PassDone(clock, len(sigmas), x0)
+            yield PassDone(clock, len(sigmas), x0, self.denoiser.skipped)
         clock = replace(clock, pass_index=len(sigmas) - 1, sigma=0.0, clean=True)
         self._keep(x, clock)
         yield PassDone(clock, len(sigmas), x)

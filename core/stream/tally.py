@@ -45,6 +45,7 @@ class RunReport:
         kv_bytes: bytes of keys and values after the last chunk.
         kv_peak_bytes: the most there were after any chunk.
         history_frames: latent frames of history that a head holds after the last chunk, mean over layers and heads.
+        passes, passes_skipped: over all chunks, clean passes included; how many of them ran without the blocks.
         roles: int64 [layers, heads] if heads were given roles, and the fp32 masses [layers, heads, 3] behind them
             if these were measured.
     """
@@ -57,6 +58,8 @@ class RunReport:
     kv_bytes: int
     kv_peak_bytes: int
     history_frames: float
+    passes: int
+    passes_skipped: int
     roles: Tensor | None = None
     masses: Tensor | None = None
 
@@ -73,7 +76,16 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form, with both FPS and, if there are roles, their counts and table."""
         names = ("latent_frames", "pixel_frames", "chunks", "seconds", "model_seconds")
-        names = (*names, "dit_fps", "end_to_end_fps", "kv_bytes", "kv_peak_bytes", "history_frames")
+        names = (
+            *names,
+            "dit_fps",
+            "end_to_end_fps",
+            "kv_bytes",
+            "kv_peak_bytes",
+            "history_frames",
+            "passes",
+            "passes_skipped",
+        )
         return {name: getattr(self, name) for name in names} | {"heads": heads_to_dict(self.roles)}
 
 
@@ -83,6 +95,7 @@ class Tally:
 
     config: StreamConfig
     passes: int = 0
+    passes_skipped: int = 0
     chunks: int = 0
     latent_frames: int = 0
     model_seconds: float = 0.0
@@ -95,6 +108,7 @@ class Tally:
         """Take the next event into account."""
         if isinstance(event, PassDone):
             self.passes += 1
+            self.passes_skipped += event.skipped
         elif isinstance(event, HeadsClassified):
             self.classified = event
         else:
@@ -128,6 +142,8 @@ class Tally:
             kv_bytes=self.kv_bytes,
             kv_peak_bytes=self.kv_peak_bytes,
             history_frames=self.history_frames,
+            passes=self.passes,
+            passes_skipped=self.passes_skipped,
             roles=self.classified.roles if self.classified else None,
             masses=self.classified.masses if self.classified else None,
         )
@@ -140,10 +156,11 @@ def pixel_frames(latent_frames: int) -> int:
 
 def describe_run(report: RunReport) -> str:
     """A run's figures in one line."""
+    skipped = f", {report.passes_skipped} of {report.passes} passes skipped" if report.passes_skipped else ""
     return (
         f"{report.pixel_frames} frames in {report.seconds:.1f} s: {report.dit_fps:.2f} DiT FPS, "
         f"{report.end_to_end_fps:.2f} FPS end to end, KV {format_bytes(report.kv_bytes)} "
-        f"(peak {format_bytes(report.kv_peak_bytes)})"
+        f"(peak {format_bytes(report.kv_peak_bytes)}){skipped}"
     )
 
 

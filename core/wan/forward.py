@@ -31,6 +31,17 @@ class AttentionMemory(Protocol):
         ...
 
 
+class BlockReuse(Protocol):
+    """Stands around the blocks of a pass and may give an output of its own in place of theirs."""
+
+    def __call__(self, tokens: Tensor, modulation: Tensor, clock, blocks: Callable[[Tensor], Tensor]) -> Tensor:
+        """Embedded tokens [B, L, dim] and projected timesteps [B, 1 or F, 6, dim] -> the tokens for the head.
+
+        `blocks` runs all layers and leaves its argument as it is.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class PromptKV:
     """A prompt's cross-attention keys and values, one pair of [B, L, H, D] per layer."""
@@ -88,6 +99,7 @@ def forward_chunk(
     memory: AttentionMemory,
     clock,
     home: Home = STANDALONE,
+    reuse: BlockReuse | None = None,
 ) -> Tensor:
     """Predict the flow of one chunk.
 
@@ -99,6 +111,8 @@ def forward_chunk(
         memory: reads and keeps keys and values.
         clock: a `ChunkClock`; its `positions` are the frames' places on the RoPE time axis.
         home: where the backbone lives.
+        reuse: decides whether the blocks run, such as a `PassSkipRun`; None runs them. Without them no keys and
+            values are written.
 
     Returns:
         flow [B, C_out, F, h, w] (noise minus data), dtype of x.
@@ -109,10 +123,15 @@ def forward_chunk(
     modulation = backbone.time_projection(time).unflatten(-1, (6, -1))
     head_dim = tokens.shape[-1] // backbone.num_heads
     rotations = rope_rotations(clock.positions, height // PATCH, width // PATCH, head_dim, x.device)
-    for layer, block in enumerate(backbone.blocks):
-        shifts = (home.cast(block.modulation, tokens) + modulation).unbind(2)
-        attend = partial(memory.attend, layer, clock=clock)
-        tokens = _block(block, tokens, shifts, prompt.layers[layer], rotations, attend, home.attention)
+
+    def blocks(tokens: Tensor) -> Tensor:
+        for layer, block in enumerate(backbone.blocks):
+            shifts = (home.cast(block.modulation, tokens) + modulation).unbind(2)
+            attend = partial(memory.attend, layer, clock=clock)
+            tokens = _block(block, tokens, shifts, prompt.layers[layer], rotations, attend, home.attention)
+        return tokens
+
+    tokens = blocks(tokens) if reuse is None else reuse(tokens, modulation, clock, blocks)
     shift, scale = (home.cast(backbone.head.modulation, tokens) + time[:, :, None]).unbind(2)
     patches = backbone.head.head(_modulate(backbone.head.norm(tokens), shift, scale))
     return _unpatchify(patches, frames, height, width)
