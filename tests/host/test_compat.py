@@ -293,6 +293,7 @@ def test_cfg_split_over_two_devices(toy, order, monkeypatch, sampler, sample_toy
 
     def watched(self, module, *args):
         used.add(module)
+        torch.set_num_threads(1)  # core runs each device in a thread of its own, which knows nothing of conftest's
         return flow(self, module, *args)
 
     monkeypatch.setattr(SamplingRun, "flow", watched)
@@ -303,7 +304,8 @@ def test_cfg_split_over_two_devices(toy, order, monkeypatch, sampler, sample_toy
 
     model = split(forced(toy)) if order == "patch first" else forced(split(toy))
     used.clear()
-    torch.testing.assert_close(sample_toy(model, sampler, cfg=3.0), expected, **EXACT)
+    # Sums in another order shift it by 2e-4; exchanged conditionings by 58, dense memory on one side by 18.
+    torch.testing.assert_close(sample_toy(model, sampler, cfg=3.0), expected, atol=2e-3, rtol=0)
     assert len(used) == 2
 
 
