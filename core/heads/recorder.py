@@ -19,7 +19,7 @@ class Clock(Protocol):
     @property
     def pass_index(self) -> int: ...
     @property
-    def start_frame(self) -> int: ...
+    def memory_frame(self) -> int: ...
 
 
 class MassRecorder:
@@ -57,7 +57,7 @@ class MassRecorder:
     def observe(self, layer: int, q: Tensor, k: Tensor, key_frames: Sequence[int], clock: Clock) -> None:
         """Score one layer of one pass; arguments as in `attention_mass`. Replaces an earlier score."""
         rows = self._rows_for(layer, q.shape[1], q.device)
-        mass = attention_mass(q, k, key_frames, clock.start_frame, rows)
+        mass = attention_mass(q, k, key_frames, clock.memory_frame, rows)
         self._masses.setdefault((clock.chunk, clock.pass_index), {})[layer] = mass
 
     def masses(self, chunk: int, pass_index: int) -> Tensor:

@@ -15,8 +15,11 @@ class ChunkClock:
         frames: latent frames in the chunk.
         tokens_per_frame: tokens of one latent frame.
         pass_index: 0 for the first denoising pass; the clean pass comes last.
-        sigma: noise level of this pass in [0, 1].
+        sigma: noise level of this pass in [0, 1]; with `frame_sigmas` the highest of them.
         clean: True in the pass at t = 0 whose keys and values are kept.
+        frame_sigmas: noise level of each frame, where they differ (Rolling Forcing); None if all are at `sigma`.
+        origin_chunk, origin_frame: where the memory of the present rollout begins. Its positions and its own count
+            of chunks and frames start there; 0 unless the loop starts memories anew (Krea Realtime, CausVid).
     """
 
     chunk: int
@@ -26,6 +29,9 @@ class ChunkClock:
     pass_index: int
     sigma: float
     clean: bool
+    frame_sigmas: tuple[float, ...] | None = None
+    origin_chunk: int = 0
+    origin_frame: int = 0
 
     @property
     def end_frame(self) -> int:
@@ -34,4 +40,14 @@ class ChunkClock:
     @property
     def positions(self) -> range:
         """Places of the chunk's frames on the RoPE time axis."""
-        return range(self.start_frame, self.end_frame)
+        return range(self.memory_frame, self.memory_frame + self.frames)
+
+    @property
+    def memory_chunk(self) -> int:
+        """Index of the chunk as the memory counts."""
+        return self.chunk - self.origin_chunk
+
+    @property
+    def memory_frame(self) -> int:
+        """First frame of the chunk as the memory counts."""
+        return self.start_frame - self.origin_frame

@@ -17,30 +17,52 @@ from .dense import Dense
 from .dummy_forcing import DummyForcing
 from .keep import KeepPolicy, KeepShape
 from .memory import AttentionObserver, Memory
+from .rope import Absolute, Relative
 from .store import StoreLayout
-from .window import Window
+from .window import RollingWindow, Window
 
-KEEP_METHODS: dict[str, type] = {"dense": Dense, "window": Window, "dummy_forcing": DummyForcing}
+KEEP_METHODS: dict[str, type] = {
+    "dense": Dense,
+    "window": Window,
+    "rolling_window": RollingWindow,
+    "dummy_forcing": DummyForcing,
+}
 """Methods of the keep slot by the name they have in JSON and on the command line."""
+
+ROPE_METHODS: dict[str, type] = {"absolute": Absolute, "relative": Relative}
+"""Where kept keys are on the time axis."""
+
+_SLOTS: dict[str, dict[str, type]] = {"keep": KEEP_METHODS, "rope": ROPE_METHODS}
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """What a video keeps and reads. `keep` decides which frames each head retains."""
+    """What a video keeps and reads.
+
+    `keep` decides which frames each head retains, `rope` where they are on the time axis.
+    """
 
     keep: KeepPolicy = field(default_factory=Dense)
+    rope: Absolute | Relative = field(default_factory=Absolute)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rope, Relative) and self.keep.keeps_all:
+            raise DummyForcingError(
+                "window-relative positions need a limited context, but some heads keep the whole video; use a window "
+                "or Dummy Forcing with a local context, or absolute positions"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form; `from_dict` inverts it."""
-        return {"keep": _method_to_dict(self.keep, KEEP_METHODS)}
+        return {slot: _method_to_dict(getattr(self, slot), methods) for slot, methods in _SLOTS.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MemoryConfig:
         """Raises DummyForcingError for unknown slots, methods or options."""
-        unknown = set(values) - {"keep"}
+        unknown = set(values) - set(_SLOTS)
         if unknown:
-            raise DummyForcingError(f"unknown memory slots {sorted(unknown)}; expected 'keep'")
-        return cls(keep=_method_from_dict(values.get("keep", {"method": "dense"}), KEEP_METHODS))
+            raise DummyForcingError(f"unknown memory slots {sorted(unknown)}; expected {', '.join(_SLOTS)}")
+        return cls(**{slot: _method_from_dict(value, _SLOTS[slot]) for slot, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -48,7 +70,8 @@ class VideoLayout:
     """What a memory must know of the video: sizes and where its tensors live.
 
     `total_frames` is the number of latent frames to come, None for a stream without end; `first_frames` is the
-    length of the first chunk where it differs from `chunk_frames`, as it does behind a start image.
+    length of the first chunk where it differs from `chunk_frames`, as it does behind a start image; `pass_frames`
+    the most frames that a pass has, where it is more than a chunk.
     """
 
     batch: int
@@ -58,6 +81,7 @@ class VideoLayout:
     dtype: torch.dtype
     device: torch.device
     first_frames: int | None = None
+    pass_frames: int | None = None
 
 
 def build_memory(
@@ -73,9 +97,10 @@ def build_memory(
         batch=video.batch,
         head_dim=backbone.blocks[0].modulation.shape[-1] // heads,
         tokens_per_frame=video.tokens_per_frame,
-        chunk_frames=max(video.chunk_frames, video.first_frames or 0),
+        pass_frames=max(video.chunk_frames, video.first_frames or 0, video.pass_frames or 0),
         dtype=video.dtype,
         device=video.device,
+        span=config.rope.span,
     )
     keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames, video.first_frames))
     return Memory(heads, layout, keep, video.total_frames, observers, dense)

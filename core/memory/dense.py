@@ -12,6 +12,10 @@ from .retention import Retention
 class Dense:
     """Keep every frame for every head; memory grows with the video."""
 
+    @property
+    def keeps_all(self) -> bool:
+        return True
+
     def begin(self, shape: KeepShape) -> Uniform:
         return Uniform(shape, Retention(last=None))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -48,6 +48,8 @@ class DummyForcing:
             "paper" takes them as they are.
         row_fraction: share of the queries that the scores are estimated from.
         seed: of the row sampling.
+        reclassify: "prompt" measures heads again once the history has been computed anew under a new prompt, "never"
+            keeps the first roles. Roles outlive memories that start over under the same prompt.
         roles: head roles [layers][heads] from a head profile; None classifies online.
 
     Masses are averaged over the batch, so all items share one set of roles: every group stays one dense attention
@@ -61,6 +63,7 @@ class DummyForcing:
     cost: Cost = "normalised"
     row_fraction: float = 0.25
     seed: int = 0
+    reclassify: Literal["prompt", "never"] = "prompt"
     roles: Roles | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,10 +82,18 @@ class DummyForcing:
             ),
             (self.cost in ("normalised", "paper"), f"cost rule is {self.cost!r}; expected 'normalised' or 'paper'"),
             (0 < self.row_fraction <= 1, f"row fraction is {self.row_fraction}; expected a share above 0 up to 1"),
+            (
+                self.reclassify in ("prompt", "never"),
+                f"reclassify is {self.reclassify!r}; expected 'prompt' or 'never'",
+            ),
         )
         for valid, message in checks:
             if not valid:
                 raise DummyForcingError(message)
+
+    @property
+    def keeps_all(self) -> bool:
+        return self.local_context is None
 
     def begin(self, shape: KeepShape) -> DummyForcingRun:
         return DummyForcingRun(self, shape)
@@ -128,7 +139,7 @@ class DummyForcingRun:
         return warm_up if total_frames is None else min(warm_up, total_frames)
 
     def after_commit(self, clock: ChunkClock) -> list[Allocation] | None:
-        if clock.chunk != self.due_chunk:
+        if self.roles is not None or clock.memory_chunk < self.due_chunk:
             return None
         if self.config.roles is not None:
             self.roles = self._given
@@ -138,13 +149,23 @@ class DummyForcingRun:
             self.roles = program_heads(self.masses, self.config.dummy_ratio, self.config.cost)
         return [self._allocate(row.tolist()) for row in self.roles]
 
+    def again(self, shape: KeepShape, new_prompt: bool) -> DummyForcingRun:
+        config, kept = self.config, self.roles
+        if config.roles is None and kept is not None and not (new_prompt and config.reclassify == "prompt"):
+            roles = tuple(tuple(row) for row in kept.tolist())
+            config = replace(config, roles=roles, classification_chunk=0)
+        return DummyForcingRun(config, shape)
+
     def _is_scored(self, clock: ChunkClock) -> bool:
-        return clock.clean and clock.chunk == self.due_chunk
+        return clock.clean and self.roles is None and clock.memory_chunk == self.due_chunk
 
     def _due_chunk(self) -> int:
-        """The chunk after which roles take effect."""
-        chunk = self.config.classification_chunk
-        if self.config.roles is None:
+        """The chunk after which roles take effect, as the memory counts."""
+        chunk, first = self.config.classification_chunk, self.shape.first_chunk
+        if self.config.roles is not None:
+            chunk = max(chunk, first - 1)  # not before all of the context is there
+        else:
+            chunk = max(chunk, first)
             while self.shape.start_frame(chunk) < _LEAST_HISTORY:
                 chunk += 1
         return chunk

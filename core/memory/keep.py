@@ -21,12 +21,14 @@ class KeepShape:
     """What a keep policy may know of the model and the video.
 
     The first chunk has `first_frames` latent frames (None: as many as the others), all others `chunk_frames`.
+    Chunks before `first_chunk` are context that a memory is given when it starts over; they are not generated.
     """
 
     layers: int
     heads: int
     chunk_frames: int
     first_frames: int | None = None
+    first_chunk: int = 0
 
     def start_frame(self, chunk: int) -> int:
         """The latent frame with which a chunk begins."""
@@ -36,6 +38,8 @@ class KeepShape:
 
 class KeepRun(Protocol):
     """A keep policy at work on one video; the mutable side of a policy."""
+
+    shape: KeepShape
 
     observers: Sequence[Any]
     """Attention observers that the policy needs, such as the one that scores heads."""
@@ -58,9 +62,18 @@ class KeepRun(Protocol):
         """A new allocation of every layer after this chunk, or None to go on as before."""
         ...
 
+    def again(self, shape: KeepShape, new_prompt: bool) -> KeepRun:
+        """The run that follows when the memory starts over, maybe because the prompt has changed."""
+        ...
+
 
 class KeepPolicy(Protocol):
     """A method of the keep slot: frozen, JSON-serialisable configuration."""
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether some heads keep every frame for good."""
+        ...
 
     def begin(self, shape: KeepShape) -> KeepRun: ...
 
@@ -77,6 +90,7 @@ class Uniform:
     masses: Tensor | None = None
 
     def __init__(self, shape: KeepShape, retention: Retention):
+        self.shape = shape
         self._allocation = (StoreHeads(tuple(range(shape.heads)), retention),)
         self._layers = shape.layers
 
@@ -88,3 +102,6 @@ class Uniform:
 
     def after_commit(self, clock: ChunkClock) -> None:
         return None
+
+    def again(self, shape: KeepShape, new_prompt: bool) -> Uniform:
+        return self

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ...kernels import Dense, ReadPlan, attend, attend_densely
+from ...kernels.plan import Ranges
 from ..errors import DummyForcingError
 from .clock import ChunkClock
 from .keep import Allocation, KeepRun
@@ -39,10 +40,19 @@ class MemoryStatus:
     masses: Tensor | None
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A video of which only some frames are left: the first `opening` ones and those from frame `begin` on."""
+
+    opening: int
+    begin: int
+
+
 class Memory:
     """Keys and values of a running video under one keep policy.
 
     Passes call `attend`; the loop calls `commit` after the clean pass. Between commits history never changes.
+    Between chunks the loop may `rewind`, `forget` or `restart`.
     """
 
     def __init__(
@@ -59,13 +69,35 @@ class Memory:
         self._dense = dense
         self._keep = keep
         self._total_frames = total_frames
-        self._observers = [*observers, *keep.observers]
-        self._layers = [self._build(allocation) for allocation in keep.start()]
+        self._given_observers = observers
+        self._layers: list[list[FrameStore]] = []
+        self._start(cut=None)
+
+    def restart(
+        self, first_chunk: int, first_frames: int | None = None, *, new_prompt: bool = False, cut: Cut | None = None
+    ) -> None:
+        """Forget everything: the next frame committed is the first.
+
+        Args:
+            first_chunk: the first chunk that will be generated, as the memory counts; those before it are context.
+            first_frames: frames of chunk 0 where it differs from the others.
+            new_prompt: the prompt has changed, which may be a reason to measure heads again.
+            cut: which frames will be committed; None for all of them.
+        """
+        self._free()
+        shape = replace(self._keep.shape, first_chunk=first_chunk, first_frames=first_frames)
+        self._keep = self._keep.again(shape, new_prompt)
+        self._start(cut)
+
+    def _start(self, cut: Cut | None) -> None:
+        self._cut = cut
+        self._observers = [*self._given_observers, *self._keep.observers]
+        self._layers = [self._build(allocation) for allocation in self._keep.start()]
 
     @property
     def status(self) -> MemoryStatus:
         """What is held now."""
-        stores = [store for layer in self._layers for store in layer]
+        stores = list(self._stores())
         frames = sum(store.held * len(store.heads) for store in stores)
         return MemoryStatus(
             bytes=sum(store.bytes for store in stores),
@@ -90,24 +122,52 @@ class Memory:
     def _attend_store(
         self, layer: int, store: FrameStore, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock
     ) -> Tensor:
-        readable = store.write(k, v)
-        self._observe(layer, store, q, readable, clock)
-        return attend(q, store.k, store.v, ReadPlan.prefix(len(store.heads), readable), self._dense)
+        ranges = store.write(k, v, clock)
+        self._observe(layer, store, q, ranges, clock)
+        return attend(q, store.k, store.v, ReadPlan((ranges,) * len(store.heads)), self._dense)
 
     def commit(self, clock: ChunkClock) -> None:
         """Keep the clean pass's K/V, then let the policy reassign heads, for all layers at once."""
-        for stores in self._layers:
-            for store in stores:
-                store.commit(clock.frames)
+        for store in self._stores():
+            store.commit(clock)
         allocations = self._keep.after_commit(clock)
         if allocations is not None:
             self._regroup(allocations)
 
+    def rewind(self, cut: Cut, next_chunk: int) -> bool:
+        """Go back to frame `cut.begin`, so that what followed can be computed anew under another prompt.
+
+        The opening frames of every head stay as they are. Heads that have been grouped may have lost what is
+        needed to go on, and a cut without a gap leaves no opening frames: then the memory starts over.
+
+        Args:
+            cut: the frames that can be committed again.
+            next_chunk: the first chunk after what is computed anew, as the memory counts.
+
+        Returns:
+            whether nothing is left, so that all frames of the cut have to be committed again.
+        """
+        if self._keep.roles is not None or cut.begin <= cut.opening:
+            gap = cut if cut.begin > cut.opening else None
+            self.restart(next_chunk, self._keep.shape.first_frames, new_prompt=True, cut=gap)
+            return True
+        for store in self._stores():
+            store.rewind(cut.begin)
+        return False
+
+    def forget(self, cut: Cut) -> None:
+        """Forget all frames but those of the cut, and opening frames that heads keep anyway (KV flush)."""
+        self._cut = cut
+        for layer, stores in enumerate(self._layers):
+            self._layers[layer] = [fresh for store in stores for fresh in self._rebuilt(store)]
+
     def close(self) -> None:
         """Free every key and value; the memory cannot be used afterwards."""
-        for stores in self._layers:
-            for store in stores:
-                store.free()
+        self._free()
+
+    def _free(self) -> None:
+        for store in self._stores():
+            store.free()
         self._layers = []
 
     def _regroup(self, allocations: Sequence[Allocation]) -> None:
@@ -118,13 +178,24 @@ class Memory:
                 store.adopt(old)
             self._layers[layer] = fresh  # frees the old store before the next layer allocates
 
+    def _rebuilt(self, old: FrameStore) -> list[FrameStore]:
+        fresh = self._build(old.members, old.committed)
+        for store in fresh:
+            store.adopt(old)
+        return fresh
+
     def _build(self, allocation: Allocation, committed: int = 0) -> list[FrameStore]:
         """One store for all heads that hold equally many frames now and in the end."""
         packed: dict[tuple[int, int | None], list[StoreHeads]] = {}
         for member in allocation:
+            if self._cut is not None:
+                member = replace(member, retention=member.retention.cut(self._cut.opening, self._cut.begin))
             if member.heads:
                 packed.setdefault((member.retention.held(committed), self._slots(member)), []).append(member)
         return [FrameStore(self.layout, tuple(members), slots) for (_, slots), members in packed.items()]
+
+    def _stores(self) -> Iterator[FrameStore]:
+        return (store for layer in self._layers for store in layer)
 
     def _slots(self, member: StoreHeads) -> int | None:
         retention = member.retention
@@ -132,15 +203,14 @@ class Memory:
         if retention.last is not None:
             bound = retention.first + retention.last
             return bound if limit is None else min(bound, retention.held(limit))
-        return None if limit is None else retention.held(max(0, limit - self.layout.chunk_frames))
+        return None if limit is None else retention.held(max(0, limit - self.layout.pass_frames))
 
-    def _observe(self, layer: int, store: FrameStore, q: Tensor, readable: int, clock: ChunkClock) -> None:
+    def _observe(self, layer: int, store: FrameStore, q: Tensor, ranges: Ranges, clock: ChunkClock) -> None:
         for observer in self._observers:
             if observer.wants(clock):
-                if len(store.members) > 1 or len(store.heads) < self.heads:
+                if len(store.members) > 1 or len(store.heads) < self.heads or len(ranges) > 1:
                     raise DummyForcingError(
                         "head scores need the whole history but heads have been grouped already; "
                         "profile under the Dense memory"
                     )
-                frames = store.key_frames(clock.start_frame, clock.frames)
-                observer.observe(layer, q, store.k[:, :readable], frames, clock)
+                observer.observe(layer, q, store.k[:, : ranges[0][1]], store.key_frames(clock), clock)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,10 @@ class Retention:
         last: number of most recent frames kept; None keeps them all.
         begin: frames before this one are not counted among the recent ones. Neighbor heads use 1: in the Dummy
             Forcing authors' code frame 0 lives in the sink heads only.
+        view: latent frames that a query reads in all, those of its own pass included; None reads all that is kept.
+            Rolling Forcing's joint passes are longer than its clean passes and leave less room for history.
+        average: weight with which an opening frame takes in those that leave its window (Reward-Forcing's EMA
+            sink): alpha * sink + (1 - alpha) * leaving. None leaves opening frames as they are.
 
     Slots: opening frames take slots 0 .. first - 1, recent ones a ring behind them, so a frame's slot follows from
     its number and occupied slots always form a prefix. Attention does not care about the order of its keys.
@@ -22,6 +26,8 @@ class Retention:
     first: int = 0
     last: int | None = None
     begin: int = 0
+    view: int | None = None
+    average: float | None = None
 
     @property
     def _ring_begin(self) -> int:
@@ -50,3 +56,50 @@ class Retention:
         opening = range(min(frames, self.first))
         start = self._ring_begin if self.last is None else max(self._ring_begin, frames - self.last)
         return sorted((*opening, *range(start, frames)), key=self.slot)
+
+    def cut(self, first: int, begin: int) -> Retention:
+        """The same for a video of which only its `first` frames and those from `begin` on are left.
+
+        What keeps all of the history counts those first frames as its opening.
+        """
+        opening = self.first if self.last is not None else max(self.first, min(first, begin))
+        return replace(self, first=opening, begin=max(self.begin, begin))
+
+    def reading(self, committed: int, frames: int, clean: bool) -> Reading:
+        """What a pass over `frames` frames reads of the history, once `committed` frames have been committed.
+
+        A view that is too short for everything is filled with the newest frames. Passes that denoise never give
+        up the opening ones for it, clean passes do (Rolling Forcing's code).
+        """
+        opening = min(committed, self.first)
+        recent = self.held(committed) - opening
+        if self.view is not None:
+            room = max(0, self.view - frames)
+            recent = min(recent, room if clean else max(0, room - opening))
+            opening = min(opening, room - recent)
+        sink = range(min(committed, self.first) - opening, min(committed, self.first))
+        newest = (self.slot(frame) for frame in range(committed - recent, committed))
+        return Reading(opening, recent, _runs([*sink, *sorted(newest)]))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """History frames that one pass reads.
+
+    opening, recent: how many of them are opening frames and recent ones. slots: half-open ranges of their slots.
+    """
+
+    opening: int
+    recent: int
+    slots: tuple[tuple[int, int], ...]
+
+
+def _runs(slots: list[int]) -> tuple[tuple[int, int], ...]:
+    """Sorted numbers as half-open ranges."""
+    runs: list[tuple[int, int]] = []
+    for slot in slots:
+        if runs and runs[-1][1] == slot:
+            runs[-1] = (runs[-1][0], slot + 1)
+        else:
+            runs.append((slot, slot + 1))
+    return tuple(runs)

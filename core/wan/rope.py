@@ -36,7 +36,7 @@ def rope_rotations(
 def _rotations(frames: tuple[int, ...], height: int, width: int, head_dim: int, device: str) -> Tensor:
     spatial = 2 * (head_dim // 6)
     axes = (
-        _angles(torch.tensor(frames, dtype=torch.float64), head_dim - 2 * spatial),
+        _angles(torch.tensor(frames, dtype=torch.float64), _time_channels(head_dim)),
         _angles(torch.arange(height, dtype=torch.float64), spatial),
         _angles(torch.arange(width, dtype=torch.float64), spatial),
     )
@@ -58,6 +58,22 @@ def apply_rope(x: Tensor, rotations: Tensor) -> Tensor:
     """Rotate neighbouring channel pairs of x [B, L, H, D] by `rotations` [L, 1, D/2]; keeps x's dtype."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * rotations).flatten(-2).to(x.dtype)
+
+
+def move_in_time(x: Tensor, frames: int) -> Tensor:
+    """Rotate roped keys x [B, L, H, D] to a place `frames` latent frames later; keeps x's dtype.
+
+    Only the channels of the time axis turn; rows and columns stay.
+    """
+    channels = _time_channels(x.shape[-1])
+    angles = _angles(torch.tensor([frames], dtype=torch.float64), channels)
+    rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(x.device)
+    return torch.cat([apply_rope(x[..., :channels], rotation), x[..., channels:]], dim=-1)
+
+
+def _time_channels(head_dim: int) -> int:
+    """Wan gives height and width 2 * (head_dim // 6) channels each, time the rest."""
+    return head_dim - 4 * (head_dim // 6)
 
 
 def _angles(positions: Tensor, channels: int) -> Tensor:

@@ -11,7 +11,7 @@ from dummy_forcing.core.heads.score import attention_mass, sample_rows
 class Clock:
     chunk: int
     pass_index: int
-    start_frame: int
+    memory_frame: int
     frames: int = 2
     clean: bool = False
 

@@ -55,10 +55,10 @@ def test_left_out_slots_and_options_have_their_defaults():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"forget": {}}, "unknown memory slots ['forget']; expected 'keep'"),
+        ({"forget": {}}, "unknown memory slots ['forget']; expected keep, rope"),
         (
             {"keep": {"method": "magic"}},
-            "unknown memory method 'magic'; expected one of dense, window, dummy_forcing",
+            "unknown memory method 'magic'; expected one of dense, window, rolling_window, dummy_forcing",
         ),
         ({"keep": {}}, "unknown memory method None"),
         ({"keep": {"method": ["window"]}}, "unknown memory method ['window']"),
@@ -66,7 +66,7 @@ def test_left_out_slots_and_options_have_their_defaults():
         ({"keep": None}, "'method'"),
         (
             {"keep": {"method": "window", "sise": 3}},
-            "memory method 'window' has no option ['sise']; it has ['sink', 'size']",
+            "memory method 'window' has no option ['sise']; it has ['sink', 'sink_average', 'size']",
         ),
         ({"keep": {"method": "window", "size": "many"}}, "memory method 'window'"),
         ({"keep": {"method": "dummy_forcing", "roles": [1, 2]}}, "memory method 'dummy_forcing'"),

@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory.clock import ChunkClock
 from dummy_forcing.core.memory.retention import Retention
 from dummy_forcing.core.memory.store import FrameStore, StoreHeads, StoreLayout
 
@@ -17,7 +18,7 @@ LAYOUT = StoreLayout(
     batch=2,
     head_dim=3,
     tokens_per_frame=TOKENS,
-    chunk_frames=CHUNK,
+    pass_frames=CHUNK,
     dtype=torch.float32,
     device=torch.device("cpu"),
 )
@@ -39,6 +40,21 @@ def frame_kv(frame, heads, *, version=0):
 def chunk_kv(frames, heads, **version):
     pairs = [frame_kv(frame, heads, **version) for frame in frames]
     return torch.cat([k for k, _ in pairs], 1), torch.cat([v for _, v in pairs], 1)
+
+
+def clock_of(chunk):
+    return ChunkClock(0, chunk.start, len(chunk), TOKENS, pass_index=1, sigma=0.0, clean=True)
+
+
+def write(store, chunk, **version):
+    """One pass over a range of frames; returns how many keys can be read, a prefix."""
+    ((start, end),) = store.write(*chunk_kv(chunk, store.heads, **version), clock_of(chunk))
+    assert start == 0
+    return end
+
+
+def commit(store, chunk):
+    store.commit(clock_of(chunk))
 
 
 def slots_for(members, chunks):
@@ -64,10 +80,10 @@ def run_chunks(store, chunks, start=0):
     retention = {head: member.retention for member in store.members for head in member.heads}
     for frames in chunks:
         chunk = range(start, start + frames)
-        store.write(*chunk_kv(chunk, store.heads, version=1))
-        readable = store.write(*chunk_kv(chunk, store.heads))
+        write(store, chunk, version=1)
+        readable = write(store, chunk)
         check_readable(store, history, readable, chunk)
-        store.commit(frames)
+        commit(store, chunk)
         start += frames
         for head, kept in history.items():
             kept.update(dict.fromkeys(chunk))
@@ -109,8 +125,8 @@ def test_adopting_a_dense_history_equals_having_kept_it_all_along(retention, bef
     run_chunks(reference, before)
     chunk = range(sum(before), sum(before) + after[0])
     for each in (store, reference):
-        each.write(*chunk_kv(chunk, each.heads))
-        each.commit(len(chunk))
+        write(each, chunk)
+        commit(each, chunk)
     used = reference.held * TOKENS
     assert torch.equal(store.k[:, :used], reference.k[:, :used])
     assert torch.equal(store.v[:, :used], reference.v[:, :used])
@@ -118,12 +134,12 @@ def test_adopting_a_dense_history_equals_having_kept_it_all_along(retention, bef
 
 def test_later_passes_overwrite_the_tail_and_leave_history_alone():
     store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=None)),), 8)
-    store.write(*chunk_kv(range(4), (0,)))
-    store.commit(4)
+    write(store, range(4))
+    commit(store, range(4))
     history = store.k[:, : 4 * TOKENS].clone()
     for version in range(3):
         k, v = chunk_kv(range(4, 8), (0,), version=version)
-        assert store.write(k, v) == 8 * TOKENS
+        assert write(store, range(4, 8), version=version) == 8 * TOKENS
         assert torch.equal(store.k[:, : 4 * TOKENS], history)
         assert torch.equal(store.k[:, 4 * TOKENS : 8 * TOKENS], k)
         assert torch.equal(store.v[:, 4 * TOKENS : 8 * TOKENS], v)
@@ -134,8 +150,8 @@ def test_an_unbounded_store_doubles_and_keeps_its_contents():
     store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=None)),), None)
     sizes = []
     for start in range(0, 200, CHUNK):
-        store.write(*chunk_kv(range(start, start + CHUNK), (0,)))
-        store.commit(CHUNK)
+        write(store, range(start, start + CHUNK))
+        commit(store, range(start, start + CHUNK))
         sizes.append(store.bytes)
     different = sorted(set(sizes))
     assert sizes == sorted(sizes)
@@ -149,32 +165,32 @@ def test_a_bounded_store_never_changes_its_size():
     store = FrameStore(LAYOUT, (StoreHeads((0, 1), retention),), 4)
     expected = 2 * 4 * LAYOUT.batch * (4 + CHUNK) * TOKENS * 2 * LAYOUT.head_dim
     for start in range(0, 40, CHUNK):
-        store.write(*chunk_kv(range(start, start + CHUNK), (0, 1)))
-        store.commit(CHUNK)
+        write(store, range(start, start + CHUNK))
+        commit(store, range(start, start + CHUNK))
         assert store.bytes == expected
 
 
 def test_a_video_longer_than_the_store_is_refused():
     store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=None)),), CHUNK)
     for start in (0, CHUNK):
-        store.write(*chunk_kv(range(start, start + CHUNK), (0,)))
-        store.commit(CHUNK)
+        write(store, range(start, start + CHUNK))
+        commit(store, range(start, start + CHUNK))
     with pytest.raises(DummyForcingError, match="room for 16 tokens but the chunk ends at 24"):
-        store.write(*chunk_kv(range(8, 12), (0,)))
+        write(store, range(8, 12))
 
 
 def test_a_chunk_longer_than_the_layout_is_refused():
     store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=2)),), 2)
     with pytest.raises(DummyForcingError, match="room for"):
-        store.write(*chunk_kv(range(7), (0,)))
+        write(store, range(7))
 
 
 def test_key_frames_name_the_readable_blocks_in_order():
     store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(first=1, last=4)),), 5)
     for start in range(0, 12, 3):
         chunk = range(start, start + 3)
-        readable = store.write(*chunk_kv(chunk, (0,)))
-        frames = store.key_frames(start, 3)
+        readable = write(store, chunk)
+        frames = store.key_frames(clock_of(chunk))
         assert torch.equal(store.k[:, :readable], chunk_kv(frames, (0,))[0])
-        store.commit(3)
-    assert sorted(store.key_frames(12, 3)) == [0, 8, 9, 10, 11, 12, 13, 14]
+        commit(store, chunk)
+    assert sorted(store.key_frames(clock_of(range(12, 15)))) == [0, 8, 9, 10, 11, 12, 13, 14]
