@@ -74,6 +74,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     _add_size_and_steps(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     _add_policy(parser)
+    _add_skip(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -181,6 +182,12 @@ def _add_policy(parser: ArgumentParser) -> None:
     group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=_WINDOW)
 
 
+def _add_skip(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("pass skipping").add_mutually_exclusive_group()
+    group.add_argument("--skip-passes", metavar="N[,N]", help=_SKIP_LIST)
+    group.add_argument("--skip-threshold", type=values.threshold, metavar="X", help=_SKIP_RULE)
+
+
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE|-", help="write a report; '-' prints it alone on stdout")
 
@@ -196,3 +203,5 @@ _CLASSIFY = "dummy-forcing: roles take effect after this chunk, from 0 (default:
 _COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
 _SINK = "window: opening latent frames kept for ever (default: 3)"
 _WINDOW = "window: latent frames read in all (default: 12)"
+_SKIP_LIST = "reuse the blocks' work of the pass before in these denoising passes of every chunk, from 1"
+_SKIP_RULE = "skip by TeaCache's rule, for many steps: estimated change allowed in all (TeaCache for Wan: 0.2)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,13 +15,14 @@ from ..core.media.video import VideoWriter
 from ..core.memory.config import MemoryConfig
 from ..core.memory.keep import KeepPolicy, KeepShape
 from ..core.stream.config import StreamConfig
+from ..core.stream.pass_skip import PassSkip
 from ..core.stream.tally import RunReport, describe_run
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
 from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed
 from .outputs import check_outputs, check_suffix
-from .policies import check_classified, method_of, read_policy
+from .policies import check_classified, method_of, read_policy, read_skip
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
 
@@ -39,6 +40,7 @@ class _Request:
     prompt: str
     text: Tensor
     keep: KeepPolicy
+    skip: PassSkip | None
 
 
 def generate(args: argparse.Namespace, opener: Opener) -> None:
@@ -63,8 +65,8 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
 def _read_request(args: argparse.Namespace) -> _Request:
     choice = ModelChoice.from_args(args)
     prompt = args.prompt or (EXAMPLE if args.embedding is None else args.embedding.stem)
-    keep = read_policy(args)
-    return _Request(choice, prompt, embed(prompt, args.embedding), keep)
+    keep, skip = read_policy(args), read_skip(args)
+    return _Request(choice, prompt, embed(prompt, args.embedding), keep, skip)
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -88,7 +90,8 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)
     memory, sigmas = MemoryConfig(keep=request.keep), family.sigmas_of(args.steps)
-    return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
+    config = model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
+    return replace(config, skip=request.skip)
 
 
 def _write_video(
@@ -133,6 +136,7 @@ def _to_dict(
         "sigmas": config.sigmas,
         "frame_rate": FRAME_RATE,
         "memory": config.memory.to_dict(),
+        "skip": config.skip and config.skip.to_dict(),
         "output": str(args.output),
         **report.to_dict(),
     }

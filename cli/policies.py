@@ -1,4 +1,4 @@
-"""From command-line options to what a video keeps in memory."""
+"""From command-line options to what a video keeps in memory and which passes it skips."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..core.memory.config import KEEP_METHODS
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.keep import KeepPolicy
 from ..core.memory.profiled import with_profile
+from ..core.stream.pass_skip import PassSkip, parse_passes
 
 _FORCING = "dummy-forcing"
 _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
@@ -48,6 +49,16 @@ def check_classified(keep: KeepPolicy, latent_frames: int, chunk_frames: int) ->
             f"{latent_frames} latent frames end before chunk {keep.classification_chunk}, in which heads are "
             f"classified; use --latents {least} or more"
         )
+
+
+def read_skip(args: argparse.Namespace) -> PassSkip | None:
+    """The passes to skip; None for none. Raises DummyForcingError for a list that cannot be.
+
+    Whether the list fits the model's steps can only be told once the model is open.
+    """
+    if args.skip_passes is not None:
+        return PassSkip(passes=parse_passes(args.skip_passes))
+    return None if args.skip_threshold is None else PassSkip(threshold=args.skip_threshold)
 
 
 def method_of(keep: DummyForcing) -> dict[str, Any]:

@@ -32,6 +32,11 @@ def share(text: str) -> float:
     return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
 
 
+def threshold(text: str) -> float:
+    """A number above 0."""
+    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
+
+
 def size(text: str) -> tuple[int, int]:
     """Height x width in pixels, both multiples of 16."""
     found = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text)

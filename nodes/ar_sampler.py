@@ -63,6 +63,10 @@ class GuiderDenoiser:
     def status(self) -> MemoryStatus:
         return self._run.status
 
+    @property
+    def skipped(self) -> bool:
+        return self._run.skipped
+
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
         self._run.clock = clock
         x0 = self._guider(x, x.new_full((self.batch,), clock.sigma), **self._extra_args)
@@ -130,7 +134,8 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         material = _material(model_wrap, options, latent_image, noise.shape[0], config)
         source = self._noise(noise, extra_args.get("seed") or 0, config)
         progress = _Progress(callback, config)
-        with host.open_run(model_wrap, extra_args, self, self.chunk_grid(tuple(noise.shape), options)) as run:
+        grid = self.chunk_grid(tuple(noise.shape), options)
+        with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1) as run:
             denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
             chunks = self._collect(stream_chunks(denoiser, config, source, material), progress)
         progress.finish(chunks)

@@ -39,6 +39,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
     from .kv_window import ARKVWindow
     from .load_model import LoadARVideoModel
     from .model_info import ARModelInfoNode
+    from .pass_skip import ARPassSkip
     from .profile_heads import ProfileDummyHeads
     from .stream_video import StreamARVideo
     from .streaming_sampler import ARStreamingSamplerNode
@@ -49,6 +50,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         ToyWorld,
         DummyForcingPatch,
         ARKVWindow,
+        ARPassSkip,
         StreamARVideo,
         ARStreamingSamplerNode,
         ProfileDummyHeads,

@@ -29,6 +29,7 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,15 +38,17 @@ from torch import Tensor, nn
 from ..core.errors import DummyForcingError
 from ..core.memory.config import MemoryConfig, VideoLayout
 from ..core.memory.forecast import forecast_kv
+from ..core.stream.pass_skip import PassSkip
 from ..core.wan.forward import Home
 from ..core.wan.shape import PATCH
+from .model_patch import ModelPatch
 from .sampling_run import ChunkGrid, SamplingRun
 
 logger = logging.getLogger("dummy_forcing")
 
 NEEDED = "ComfyUI 0.27 or newer"
 RUN_KEY = "dummy_forcing.run"
-MEMORY_KEY = "dummy_forcing.memory"
+PATCH_KEY = "dummy_forcing.patch"
 TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
 USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
 NOT_REACHED = (
@@ -101,27 +104,42 @@ def causal_backbone(model) -> nn.Module:
     return backbone
 
 
+def model_patch(model) -> ModelPatch:
+    """What the patch nodes have set so far; dense and with every pass computed if none did."""
+    return model.get_attachment(PATCH_KEY) or ModelPatch()
+
+
 def memory_config(model) -> MemoryConfig:
-    """What the patch nodes have set so far; dense if none did."""
-    return model.get_attachment(MEMORY_KEY) or MemoryConfig()
+    """The memory that the patch nodes have set so far; dense if none did."""
+    return model_patch(model).memory
 
 
 def with_memory(model, config: MemoryConfig):
-    """A clone of the MODEL that streams under `config`, in core's AR sampler and in ours; replaces an older one."""
+    """A clone of the MODEL that streams with this memory in place of an older one, all else as it was."""
+    return with_patch(model, replace(model_patch(model), memory=config))
+
+
+def with_skip(model, skip: PassSkip | None):
+    """A clone of the MODEL that skips these passes and no others, all else as it was."""
+    return with_patch(model, replace(model_patch(model), skip=skip))
+
+
+def with_patch(model, patch: ModelPatch):
+    """A clone of the MODEL that streams under `patch`, in core's AR sampler and in ours; replaces an older one."""
     from comfy.patcher_extension import CallbacksMP, WrappersMP
 
     causal_backbone(model)
     patched = model.clone()
-    if patched.get_attachment(MEMORY_KEY) is None:
+    if patched.get_attachment(PATCH_KEY) is None:
         _bind(patched)
     wrappers = {WrappersMP.SAMPLER_SAMPLE: _sample_with_run, WrappersMP.PREPARE_SAMPLING: _prepare_with_kv}
     for kind, wrapper in wrappers.items():
-        patched.remove_wrappers_with_key(kind, MEMORY_KEY)  # adding twice would run twice
-        patched.add_wrapper_with_key(kind, MEMORY_KEY, functools.partial(wrapper, config))
+        patched.remove_wrappers_with_key(kind, PATCH_KEY)  # adding twice would run twice
+        patched.add_wrapper_with_key(kind, PATCH_KEY, functools.partial(wrapper, patch))
     for kind in (CallbacksMP.ON_CLONE, CallbacksMP.ON_MATCH_MULTIGPU_CLONES):
-        patched.remove_callbacks_with_key(kind, MEMORY_KEY)
-        patched.add_callback_with_key(kind, MEMORY_KEY, _rebind)
-    patched.set_attachments(MEMORY_KEY, config)
+        patched.remove_callbacks_with_key(kind, PATCH_KEY)
+        patched.add_callback_with_key(kind, PATCH_KEY, _rebind)
+    patched.set_attachments(PATCH_KEY, patch)
     return patched
 
 
@@ -206,24 +224,24 @@ def _home(options: dict[str, Any]) -> Home:
 
 
 @contextlib.contextmanager
-def open_run(guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid) -> Iterator[SamplingRun]:
+def open_run(guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid, passes: int) -> Iterator[SamplingRun]:
     """The run of a sampling under way: the one that a patch has opened, or a dense one of an unpatched model."""
     options = _transformer_options(extra_args)
     if RUN_KEY in options:
         yield options[RUN_KEY]
         return
     backbone = causal_backbone(guider.model_patcher)
-    with _attached(backbone), _running(guider, options, MemoryConfig(), sampler, grid) as run:
+    with _attached(backbone), _running(guider, options, ModelPatch(), sampler, grid, passes) as run:
         yield run
 
 
 @contextlib.contextmanager
 def _running(
-    guider, options: dict[str, Any], config: MemoryConfig, sampler, grid: ChunkGrid
+    guider, options: dict[str, Any], patch: ModelPatch, sampler, grid: ChunkGrid, passes: int
 ) -> Iterator[SamplingRun]:
     """Opens a `SamplingRun` where our forward finds it; closes it whatever happens."""
     _warn_of_bypassed(guider.model_patcher)
-    run = options[RUN_KEY] = SamplingRun(config, grid, getattr(sampler, "observers", ()))
+    run = options[RUN_KEY] = SamplingRun(patch, grid, passes, getattr(sampler, "observers", ()))
     try:
         yield run
     finally:
@@ -265,11 +283,11 @@ def _origin(patch) -> str:
     return f"{known.__module__}.{known.__qualname__}"
 
 
-def _sample_with_run(config: MemoryConfig, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
+def _sample_with_run(patch: ModelPatch, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
     """SAMPLER_SAMPLE wrapper: memories live exactly as long as one sampling, whatever ends it."""
     options = _transformer_options(extra_args)
     grid = chunk_grid(executor.class_obj, tuple(noise.shape), options)
-    with _running(guider, options, config, executor.class_obj, grid):
+    with _running(guider, options, patch, executor.class_obj, grid, passes=len(sigmas) - 1):
         return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
 
@@ -293,7 +311,7 @@ def _transformer_options(extra_args: dict[str, Any]) -> dict[str, Any]:
     return extra_args["model_options"].setdefault("transformer_options", {})
 
 
-def _prepare_with_kv(config: MemoryConfig, executor, model, noise_shape, conds, *args, **kwargs):
+def _prepare_with_kv(patch: ModelPatch, executor, model, noise_shape, conds, *args, **kwargs):
     """PREPARE_SAMPLING wrapper: the host's estimate knows activations only, and those of the whole video at once.
 
     It is linear in the number of frames, so it is asked for as many frames as one chunk and the keys and values
@@ -305,7 +323,7 @@ def _prepare_with_kv(config: MemoryConfig, executor, model, noise_shape, conds, 
     batch, channels, frames, height, width = noise_shape
     layout = video_layout(model, noise_shape, options.get(TOTAL_FRAMES_KEY, frames))
     one, two = (model.model.memory_required([batch, channels, n, height, width]) for n in (1, 2))
-    kv_frames = math.ceil(forecast_kv(config, causal_backbone(model), layout).peak_bytes / (two - one))
+    kv_frames = math.ceil(forecast_kv(patch.memory, causal_backbone(model), layout).peak_bytes / (two - one))
     shape = [batch, channels, layout.chunk_frames + kv_frames, height, width]
     return executor(model, shape, conds, *args, **kwargs)
 

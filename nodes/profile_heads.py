@@ -20,12 +20,12 @@ from ..core.heads.measure import (
 from ..core.heads.profile import HeadProfile
 from ..core.heads.programming import Cost
 from ..core.heads.roles import describe_roles
-from ..core.memory.config import MemoryConfig
 from ..core.memory.dummy_forcing import DummyForcing
 from . import host
 from .inputs import seed_input, size_inputs
 from .live import LiveView, show_text
 from .model_facts import ARModelInfo, facts_of
+from .model_patch import ModelPatch
 from .plan import VideoPlan, plan_video
 from .sampling import run_stream
 from .types import HeadProfileType
@@ -56,7 +56,9 @@ class ProfileDummyHeads(io.ComfyNode):
             ),
             search_aliases=["head map", "attention heads", "classify heads", "heat map", "dummy heads"],
             inputs=[
-                io.Model.Input("model", tooltip="An AR video model. Patches of its KV cache are left aside."),
+                io.Model.Input(
+                    "model", tooltip="An AR video model. Patches of its KV cache and skipped passes are left aside."
+                ),
                 io.Autogrow.Input(
                     "prompts", template=conditionings, tooltip="One video is made for each prompt connected."
                 ),
@@ -135,7 +137,7 @@ def _measure(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | No
     for index, prompt in enumerate(prompts):
         view = LiveView(model, node_id, config, index * passes, len(prompts) * passes)
         recorder.clear()
-        run_stream(model, prompt, plan, seed, MemoryConfig(), view.add, observers=(recorder,), keep_partial=False)
+        run_stream(model, prompt, plan, seed, ModelPatch(), view.add, observers=(recorder,), keep_partial=False)
         samples.append(recorded_samples(recorder))
         show_text(f"prompt {index + 1}/{len(prompts)} measured", node_id)
     return samples

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import comfy.samplers
 import torch
 
-from ..core.memory.config import MemoryConfig
 from ..core.memory.memory import AttentionObserver
 from ..core.stream.events import Event
 from . import host
 from .ar_sampler import ARStreamingSampler
+from .model_patch import ModelPatch
 from .plan import VideoPlan
 
 VAE_KEY = "dummy_forcing.vae"
@@ -22,7 +22,7 @@ def run_stream(
     positive,
     plan: VideoPlan,
     seed: int,
-    memory: MemoryConfig,
+    patch: ModelPatch,
     consumer: Callable[[Event], None],
     observers: Sequence[AttentionObserver] = (),
     vae=None,
@@ -33,7 +33,7 @@ def run_stream(
     The guider is given latents of one chunk, so that nothing grows with the length. A VAE given here is loaded
     together with the model and stays loaded, so that chunks can be decoded in between.
     """
-    patched = host.with_memory(model, memory)
+    patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})
     options[host.TOTAL_FRAMES_KEY] = plan.latent_frames
     if vae is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 
 from ..core.errors import DummyForcingError
 from ..core.memory.clock import ChunkClock
-from ..core.memory.config import MemoryConfig, VideoLayout, build_memory
+from ..core.memory.config import VideoLayout, build_memory
 from ..core.memory.memory import AttentionObserver, Memory, MemoryStatus
+from ..core.stream.pass_skip import PassSkipRun
 from ..core.stream.sigmas import TRAINING_STEPS
 from ..core.wan.forward import Home, PromptKV, encode_prompt, forward_chunk
 from ..core.wan.shape import PATCH
 from ..kernels import Dense
+from .model_patch import ModelPatch
+
+logger = logging.getLogger("dummy_forcing")
 
 NOTHING_HELD = MemoryStatus(bytes=0, history_frames=0.0, roles=None, masses=None)
 
@@ -44,10 +49,14 @@ class SamplingRun:
     A sampler that has a clock sets `clock` before every pass. For the host's own sampler it is derived.
     """
 
-    def __init__(self, config: MemoryConfig, grid: ChunkGrid, observers: Sequence[AttentionObserver] = ()):
-        self.config = config
+    def __init__(
+        self, patch: ModelPatch, grid: ChunkGrid, passes: int, observers: Sequence[AttentionObserver] = ()
+    ):
+        """passes: denoising passes of a chunk."""
+        self.patch = patch
         self.grid = grid
         self.clock: ChunkClock | None = None
+        self._passes = passes
         self._observers = observers
         self._branches: dict[Hashable, _Branch] = {}
 
@@ -61,6 +70,11 @@ class SamplingRun:
         """What is held now: bytes of all conditionings, the rest of the first."""
         found = [branch.memory.status for branch in self._branches.values()]
         return replace(found[0], bytes=sum(each.bytes for each in found)) if found else NOTHING_HELD
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the last pass was skipped, the same for all conditionings."""
+        return any(branch.skip is not None and branch.skip.skipped for branch in self._branches.values())
 
     def flow(
         self,
@@ -84,9 +98,10 @@ class SamplingRun:
         return torch.cat([self._pass(backbone, *part, start_frame, home) for part in parts])
 
     def close(self) -> None:
-        """Free every key and value."""
+        """Free every key, value and residual."""
+        self._report_skipped()
         for branch in self._branches.values():
-            branch.memory.close()
+            branch.close()
         self._branches.clear()
 
     def _pass(self, backbone, key, x, timestep, context, start_frame, home: Home) -> Tensor:
@@ -95,7 +110,7 @@ class SamplingRun:
             branch = self._branches[key] = self._begin(backbone, x, context)
         branch.attention.current = home.attention
         clock = self.clock or branch.derive_clock(x, timestep, start_frame)
-        flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home)
+        flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home, branch.skip)
         if clock.clean:
             branch.memory.commit(clock)
         return flow
@@ -106,6 +121,9 @@ class SamplingRun:
                 f"the prompt comes from another text encoder: its embeddings have {context.shape[-1]} channels, "
                 f"the model's {backbone.text_dim}; use umT5 (CLIP type 'wan'), for the toy world the node Toy World"
             )
+        skip = self.patch.skip
+        if skip is not None:
+            skip.check(self._passes)
         layout = VideoLayout(
             batch=x.shape[0],
             tokens_per_frame=_tokens_per_frame(x),
@@ -117,8 +135,15 @@ class SamplingRun:
         )
         observers = () if self._branches else self._observers  # the first conditioning is the positive one
         attention = _PassAttention()
-        memory = build_memory(self.config, backbone, layout, observers, attention)
-        return _Branch(memory, encode_prompt(backbone, context), attention)
+        memory = build_memory(self.patch.memory, backbone, layout, observers, attention)
+        run = None if skip is None else PassSkipRun(skip)
+        return _Branch(memory, encode_prompt(backbone, context), attention, run)
+
+    def _report_skipped(self) -> None:
+        runs = [branch.skip for branch in self._branches.values() if branch.skip is not None]
+        if runs:
+            done, skipped = sum(run.passes for run in runs), sum(run.passes_skipped for run in runs)
+            logger.info("pass skipping: %d of %d passes skipped, clean passes included in the count", skipped, done)
 
 
 class _PassAttention:
@@ -137,6 +162,7 @@ class _Branch:
     memory: Memory
     prompt: PromptKV
     attention: _PassAttention
+    skip: PassSkipRun | None = None
     last: ChunkClock | None = None
 
     def derive_clock(self, x: Tensor, timestep: Tensor, start_frame: int) -> ChunkClock:
@@ -154,6 +180,12 @@ class _Branch:
             clean=sigma == 0,
         )
         return self.last
+
+    def close(self) -> None:
+        """Free what is held."""
+        self.memory.close()
+        if self.skip is not None:
+            self.skip.close()
 
 
 def _tokens_per_frame(x: Tensor) -> int:

@@ -108,7 +108,7 @@ class StreamARVideo(io.ComfyNode):
         started = time.perf_counter()
         with VideoWriter(os.path.join(folder, file), FRAME_RATE) as video, contextlib.closing(decoder):
             recording = _Recording(view, video, decoder, keep_latents)
-            run_stream(model, positive, plan, seed, host.memory_config(model), recording, vae=vae)
+            run_stream(model, positive, plan, seed, host.model_patch(model), recording, vae=vae)
             path = video.finish()
         report = view.tally.report(time.perf_counter() - started)
         latents = {"samples": model.model.process_latent_out(torch.cat(recording.latents, dim=2))}

@@ -89,9 +89,14 @@ class PassSkipRun:
     It holds one residual [B, L, dim], from a chunk's first pass to its clean pass. The decisions of a threshold
     need a number off the device for every step of the schedule; they come up in the first chunk and are the same in
     all others, which go without synchronisation.
+
+    Attributes:
+        passes, passes_skipped: seen so far, clean passes included, and how many of them took the residual.
+        skipped: whether the last one did.
     """
 
     def __init__(self, config: PassSkip):
+        self.passes = self.passes_skipped = 0
         self._config = config
         self._changes: dict[tuple[float, float], float] = {}
         self._forget()
@@ -105,6 +110,8 @@ class PassSkipRun:
         self._chunk = clock.chunk
         due = self._due(modulation, clock)
         self.skipped = due and self._residual is not None
+        self.passes += 1
+        self.passes_skipped += self.skipped
         if self.skipped:
             return tokens + self._residual
         self._residual = None  # not two at a time
@@ -140,6 +147,20 @@ class PassSkipRun:
         if step not in self._changes:
             self._changes[step] = relative_change(before[1], now[1])
         return self._changes[step]
+
+
+def parse_passes(text: str) -> tuple[int, ...]:
+    """Pass indices as people type them: "1" or "1, 3"; an empty text names none.
+
+    Raises:
+        DummyForcingError: anything else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise DummyForcingError(
+            f"the passes to skip are {text!r}; expected whole numbers with commas in between, such as 1 or 1,3"
+        ) from None
 
 
 def relative_change(before: Tensor, now: Tensor) -> float:

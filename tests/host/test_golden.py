@@ -8,6 +8,7 @@ from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.profile import HeadProfile
 from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
 from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.host import memory_config
 from dummy_forcing.nodes.model_facts import facts_of
 
 TOLERANCE = 1e-4
@@ -69,7 +70,7 @@ def test_another_ratio_than_the_profiles_is_programmed_from_its_masses(golden_mo
     patched = DummyForcingPatch.execute(golden_model, 0.25, 1, profile=golden_profile(golden_model, tensors)).args[
         0
     ]
-    roles = torch.tensor(patched.get_attachment("dummy_forcing.memory").keep.roles)
+    roles = torch.tensor(memory_config(patched).keep.roles)
     assert (roles == 2).sum() == 4
 
 

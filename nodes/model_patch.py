@@ -1,0 +1,21 @@
+"""What the patch nodes set on a MODEL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..core.memory.config import MemoryConfig
+from ..core.stream.pass_skip import PassSkip
+
+
+@dataclass(frozen=True)
+class ModelPatch:
+    """How a MODEL streams: every patch node fills a slot of its own, so that their order does not matter.
+
+    Attributes:
+        memory: what is kept and read.
+        skip: denoising passes that are skipped; None computes all.
+    """
+
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
+    skip: PassSkip | None = None
