@@ -11,7 +11,7 @@ from .. import __version__
 from ..core.errors import DummyForcingError
 from . import values
 
-POLICIES = ("dense", "window", "dummy-forcing")
+POLICIES = ("dense", "window", "rolling-window", "dummy-forcing")
 TOY = "toy"
 DEFAULT_FAMILY = "self-forcing"
 

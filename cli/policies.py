@@ -20,6 +20,7 @@ _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classifica
 _OPTIONS: dict[str, dict[str, str]] = {
     "dense": {},
     "window": {"sink": "sink", "window": "size"},
+    "rolling-window": {"sink": "sink", "window": "size"},
     _FORCING: {name: name for name in _FORCING_OPTIONS},
 }
 

@@ -48,8 +48,8 @@ class MemoryConfig:
     def __post_init__(self) -> None:
         if isinstance(self.rope, Relative) and self.keep.keeps_all:
             raise DummyForcingError(
-                "window-relative positions need a limited context, but some heads keep the whole video; use a window "
-                "or Dummy Forcing with a local context, or absolute positions"
+                "window-relative positions need a limited context, but some heads keep the whole video; use a "
+                "window or Dummy Forcing with a local context, or absolute positions"
             )
 
     def to_dict(self) -> dict[str, Any]:

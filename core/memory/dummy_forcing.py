@@ -48,8 +48,8 @@ class DummyForcing:
             "paper" takes them as they are.
         row_fraction: share of the queries that the scores are estimated from.
         seed: of the row sampling.
-        reclassify: "prompt" measures heads again once the history has been computed anew under a new prompt, "never"
-            keeps the first roles. Roles outlive memories that start over under the same prompt.
+        reclassify: "prompt" measures heads again once the history has been computed anew under a new prompt,
+            "never" keeps the first roles. Roles outlive memories that start over under the same prompt.
         roles: head roles [layers][heads] from a head profile; None classifies online.
 
     Masses are averaged over the batch, so all items share one set of roles: every group stays one dense attention

@@ -13,6 +13,7 @@ from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig, VideoLayout
 from ..wan.shape import PATCH
 from .pass_skip import PassSkip
+from .rollout import Rollout
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class StreamConfig:
         opening_frames: clean latent frames that the video begins with, such as an encoded start image. What they
             leave of `total_frames` must be whole chunks.
         skip: denoising passes that take over what the blocks did in the pass before; None computes all.
+        first_sigmas: noise levels of the very first chunk where it needs more of them (Causal Forcing++).
+        rolling: several chunks at once, each at its own level, as Rolling Forcing was trained.
+        rollout: how memories start over in the course of a video; None goes on with one.
+        context_noise: noise level of the clean passes, whose keys and values are kept; 0 in all released models.
+        refine: takes what the clean pass predicts for the chunk's result, which needs context noise: fewer
+            denoising passes, and the pass that writes the cache does the rest (UnStep, METHODS.md 6.6).
     """
 
     sigmas: tuple[float, ...]
@@ -39,12 +46,16 @@ class StreamConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     opening_frames: int = 0
     skip: PassSkip | None = None
+    first_sigmas: tuple[float, ...] | None = None
+    rolling: bool = False
+    rollout: Rollout | None = None
+    context_noise: float = 0.0
+    refine: bool = False
 
     def __post_init__(self) -> None:
-        levels = self.sigmas
-        falling = all(a > b for a, b in itertools.pairwise(levels))
-        if len(levels) < 2 or levels[-1] != 0 or levels[0] > 1 or not falling:
-            raise DummyForcingError(f"noise levels {levels}: expected to fall from at most 1 down to 0")
+        check_levels(self.sigmas)
+        if self.first_sigmas is not None:
+            check_levels(self.first_sigmas)
         if self.chunk_frames < 1:
             raise DummyForcingError(f"chunks of {self.chunk_frames} latent frames: expected at least 1")
         if self.opening_frames < 0:
@@ -55,8 +66,23 @@ class StreamConfig:
                 "use a height and width that are multiples of 16 pixels"
             )
         self._check_length()
+        self._check_clean_pass()
+        if self.rollout is not None:
+            self.rollout.check(self.chunk_frames)
         if self.skip is not None:
-            self.skip.check(len(levels) - 1)
+            self.skip.check(len(self.sigmas) - 1)
+
+    def _check_clean_pass(self) -> None:
+        if not 0 <= self.context_noise < 1:
+            raise DummyForcingError(f"context noise is {self.context_noise}; expected a noise level from 0 below 1")
+        if self.refine and not self.context_noise:
+            raise DummyForcingError(
+                "a clean pass cannot refine latents without noise; set a context noise, such as 0.1"
+            )
+        if self.refine and self.rollout is not None:
+            raise DummyForcingError(
+                "the last chunk of a rollout has no clean pass that could refine it; turn refining off"
+            )
 
     def _check_length(self) -> None:
         total, chunk, opening = self.total_frames, self.chunk_frames, self.opening_frames
@@ -95,36 +121,74 @@ class StreamConfig:
 
     @property
     def total_passes(self) -> int | None:
-        """Passes over all chunks; those of the opening have only a clean one. None without end."""
+        """Passes over all chunks; those of the opening have only a clean one. None without end.
+
+        Clean passes over finished latents, at the start of a rollout or after a change of prompt, do not count.
+        """
         if self.total_chunks is None:
             return None
-        return self.opening_chunks + (self.total_chunks - self.opening_chunks) * len(self.sigmas)
+        generated = self.total_chunks - self.opening_chunks
+        if self.rolling:
+            return self.opening_chunks + generated + (generated + len(self.sigmas) - 2)
+        passes = self.opening_chunks + sum(
+            len(self.sigmas_at(chunk)) for chunk in range(self.opening_chunks, self.total_chunks)
+        )
+        return passes - self._rollouts_ended
+
+    @property
+    def _rollouts_ended(self) -> int:
+        """Chunks without a clean pass: memories start over behind them."""
+        if self.rollout is None:
+            return 0
+        origins = {clock.origin_frame for clock in self.chunks()}
+        return len(origins) - 1
+
+    def sigmas_at(self, chunk: int) -> tuple[float, ...]:
+        """Noise levels of a chunk's denoising passes, ending with 0."""
+        return self.first_sigmas if chunk == 0 and self.first_sigmas else self.sigmas
 
     def chunks(self) -> Iterator[ChunkClock]:
         """The clock of every chunk's first pass, in order."""
         start, frames = 0, self.first_frames
+        origin_chunk = origin_frame = 0
         for chunk in itertools.count():
             if chunk == self.total_chunks:
                 return
+            if self.rollout is not None and start + frames - origin_frame > self.rollout.frames:
+                origin_chunk = chunk - self.rollout.context // self.chunk_frames
+                origin_frame = start - self.rollout.context
             yield ChunkClock(
                 chunk=chunk,
                 start_frame=start,
                 frames=frames,
                 tokens_per_frame=self.tokens_per_frame,
                 pass_index=0,
-                sigma=self.sigmas[0],
+                sigma=self.sigmas_at(chunk)[0],
                 clean=False,
+                origin_chunk=origin_chunk,
+                origin_frame=origin_frame,
             )
             start, frames = start + frames, self.chunk_frames
 
     def video_layout(self, like: Tensor) -> VideoLayout:
         """What a memory must know; batch, dtype and device are those of `like`."""
+        total = self.total_frames
+        if self.rollout is not None:
+            total = self.rollout.frames if total is None else min(total, self.rollout.frames)
         return VideoLayout(
             batch=like.shape[0],
             tokens_per_frame=self.tokens_per_frame,
             chunk_frames=self.chunk_frames,
-            total_frames=self.total_frames,
+            total_frames=total,
             dtype=like.dtype,
             device=like.device,
             first_frames=self.first_frames,
+            pass_frames=self.chunk_frames * (len(self.sigmas) - 1) if self.rolling else None,
         )
+
+
+def check_levels(levels: tuple[float, ...]) -> None:
+    """Raises DummyForcingError unless noise levels fall from at most 1 down to 0."""
+    falling = all(a > b for a, b in itertools.pairwise(levels))
+    if len(levels) < 2 or levels[-1] != 0 or levels[0] > 1 or not falling:
+        raise DummyForcingError(f"noise levels {levels}: expected to fall from at most 1 down to 0")

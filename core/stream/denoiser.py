@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig, VideoLayout, build_memory
-from ..memory.memory import AttentionObserver, MemoryStatus
+from ..memory.memory import AttentionObserver, Cut, MemoryStatus
 from ..wan.forward import STANDALONE, Home, encode_prompt, forward_chunk
 from .pass_skip import PassSkip, PassSkipRun
 from .sigmas import TRAINING_STEPS
@@ -38,8 +38,27 @@ class Denoiser(Protocol):
         """Noisy latents [B, C, F, h, w] at `clock.sigma` -> the clean latents predicted."""
         ...
 
-    def keep(self, x: Tensor, clock: ChunkClock) -> None:
-        """The clean pass: write the keys and values of finished latents and commit them."""
+    def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
+        """The clean pass: write the keys and values of x and commit them.
+
+        x is finished latents, or has noise of `clock.sigma` on it; returns the clean latents predicted.
+        """
+        ...
+
+    def set_prompt(self, text: Tensor) -> None:
+        """Go on under another prompt: text-encoder output [1 or B, L, text_dim]."""
+        ...
+
+    def restart(self, first_chunk: int) -> None:
+        """Forget everything; chunks before this one, as the memory counts, will be context."""
+        ...
+
+    def rewind(self, cut: Cut, next_chunk: int) -> bool:
+        """As `Memory.rewind`."""
+        ...
+
+    def forget(self, cut: Cut) -> None:
+        """As `Memory.forget`."""
         ...
 
     def close(self) -> None:
@@ -77,18 +96,46 @@ class BackboneDenoiser:
         return self._skip is not None and self._skip.skipped
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
-        return x - clock.sigma * self.flow(x, clock)
+        return x - sigmas_for(clock, x) * self.flow(x, clock)
 
-    def keep(self, x: Tensor, clock: ChunkClock) -> None:
-        self.flow(x, clock)
+    def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
+        x0 = self.denoise(x, clock)
         self._memory.commit(clock)
+        return x0
+
+    def set_prompt(self, text: Tensor) -> None:
+        self._prompt = encode_prompt(self._backbone, text.expand(self.batch, -1, -1))
+
+    def restart(self, first_chunk: int) -> None:
+        self._memory.restart(first_chunk)
+
+    def rewind(self, cut: Cut, next_chunk: int) -> bool:
+        return self._memory.rewind(cut, next_chunk)
+
+    def forget(self, cut: Cut) -> None:
+        self._memory.forget(cut)
 
     def flow(self, x: Tensor, clock: ChunkClock) -> Tensor:
         """One pass: the predicted flow of x, noise minus data."""
-        t = x.new_full((x.shape[0],), clock.sigma * TRAINING_STEPS, dtype=torch.float32)
+        t = timesteps_for(clock, x)
         return forward_chunk(self._backbone, x, t, self._prompt, self._memory, clock, self._home, self._skip)
 
     def close(self) -> None:
         self._memory.close()
         if self._skip is not None:
             self._skip.close()
+
+
+def sigmas_for(clock: ChunkClock, like: Tensor) -> Tensor | float:
+    """Noise level of a pass, or those of its frames, broadcasting over latents [B, C, F, h, w]."""
+    if clock.frame_sigmas is None:
+        return clock.sigma
+    return like.new_tensor(clock.frame_sigmas).view(1, 1, -1, 1, 1)
+
+
+def timesteps_for(clock: ChunkClock, x: Tensor) -> Tensor:
+    """Timesteps of a pass over latents x [B, C, F, h, w]: fp32 [B], or [B, F] where frames differ."""
+    if clock.frame_sigmas is None:
+        return x.new_full((x.shape[0],), clock.sigma * TRAINING_STEPS, dtype=torch.float32)
+    levels = torch.tensor(clock.frame_sigmas, dtype=torch.float32, device=x.device)
+    return (levels * TRAINING_STEPS).expand(x.shape[0], -1)

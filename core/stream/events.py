@@ -27,6 +27,17 @@ class PassDone:
 
 
 @dataclass(frozen=True)
+class ContextComputed:
+    """Finished latents have gone through the model again: at the start of a rollout or after a change of prompt.
+
+    Attributes:
+        clock: of this clean pass.
+    """
+
+    clock: ChunkClock
+
+
+@dataclass(frozen=True)
 class HeadsClassified:
     """Heads have got their roles.
 
@@ -44,7 +55,7 @@ class ChunkDone:
     """A chunk is finished and its keys and values are kept.
 
     Attributes:
-        clock: of the clean pass.
+        clock: of the clean pass, or of the last pass where a rollout ends and nothing is kept.
         latents: [B, C, F, h, w] in the backbone's scale, on the model's device.
         seconds: wall-clock time spent in the model for this chunk, not counting time between events.
         kv_bytes: bytes of keys and values allocated after the commit.
@@ -58,4 +69,4 @@ class ChunkDone:
     history_frames: float
 
 
-Event = PassDone | HeadsClassified | ChunkDone
+Event = PassDone | ContextComputed | HeadsClassified | ChunkDone

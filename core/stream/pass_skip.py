@@ -32,7 +32,8 @@ class PassSkip:
     Attributes:
         passes: indices of skipped passes, 0 being a chunk's first; () skips none. (1,) if no rule is given.
         threshold: TeaCache's rule: passes are skipped as long as the estimated changes since the last computed one
-            add up to less. The authors of Dummy Forcing use 0.2; of use with many steps.
+            add up to less. The authors of Dummy Forcing use 0.2. Of use with many steps only: the polynomial was
+            fitted to small steps and is even negative for relative changes from about 0.18 to 0.32.
 
     Raises:
         DummyForcingError: both rules, the first pass in the list, or a threshold that is no number above 0.

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..heads.roles import heads_to_dict
 from ..wan.vae_stream import FRAMES_PER_LATENT
 from .config import StreamConfig
-from .events import Event, HeadsClassified, PassDone
+from .events import ChunkDone, Event, HeadsClassified, PassDone
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Tally:
             self.passes_skipped += event.skipped
         elif isinstance(event, HeadsClassified):
             self.classified = event
-        else:
+        elif isinstance(event, ChunkDone):
             self.chunks += 1
             self.latent_frames += event.latents.shape[2]
             self.model_seconds += event.seconds

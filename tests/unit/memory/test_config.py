@@ -7,13 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import KEEP_METHODS, Dense, DummyForcing, MemoryConfig, Window
+from dummy_forcing.core.memory.config import (
+    KEEP_METHODS,
+    ROPE_METHODS,
+    Dense,
+    DummyForcing,
+    MemoryConfig,
+    Relative,
+    RollingWindow,
+    Window,
+)
 from dummy_forcing.core.memory.keep import KeepShape
 
 CONFIGS = [
     MemoryConfig(),
     MemoryConfig(Dense()),
     MemoryConfig(Window(1, 9)),
+    MemoryConfig(Window(3, 9, 0.999), Relative(1)),
+    MemoryConfig(RollingWindow(3, 21), Relative(1)),
     MemoryConfig(DummyForcing()),
     MemoryConfig(DummyForcing(0.25, None, 0, 2, "paper", 0.1, -3)),
     MemoryConfig(DummyForcing(roles=((0, 1, 2), (2, 2, 1)), classification_chunk=0)),
@@ -45,6 +56,7 @@ def test_json_round_trip_of_any_dummy_forcing(keep):
 
 def test_every_method_survives_json():
     assert {type(config.keep) for config in CONFIGS} == set(KEEP_METHODS.values())
+    assert {type(config.rope) for config in CONFIGS} == set(ROPE_METHODS.values())
 
 
 def test_left_out_slots_and_options_have_their_defaults():
