@@ -8,11 +8,13 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..core.checkpoints.detect import Detected, detect_family
-from ..core.checkpoints.families import FAMILIES, family
-from ..core.checkpoints.files import SUFFIX, read_tensors, tensor_names
+from ..core.checkpoints.detect import AUTO
+from ..core.checkpoints.families import FAMILIES
+from ..core.checkpoints.files import SUFFIX, read_checkpoint, read_tensors, tensor_names
 from ..core.checkpoints.lora import comfy_lora
+from ..core.checkpoints.lora_rules import LoraFile
 from ..core.checkpoints.normal import NormalBackbone, normalise
+from ..core.checkpoints.opened import judge
 from ..core.errors import DummyForcingError
 from ..core.world import toy
 from .host import NEEDED, causal_backbone
@@ -20,7 +22,6 @@ from .model_facts import ARModelInfo, attach_facts
 from .toy_world import toy_file
 
 TOY_WORLD = "toy world (built in)"
-AUTO = "auto"
 NO_LORA = "none"
 
 _MODEL_FOLDERS = ("diffusion_models", "checkpoints")
@@ -41,13 +42,18 @@ class LoadARVideoModel(io.ComfyNode):
             display_name="Load AR Video Model",
             category="video/dummy forcing",
             description=(
-                "Loads an autoregressive video model (Self-Forcing, Causal Forcing) as its authors published it, "
-                "or the small toy world that is built in and needs no download. The model goes through ComfyUI's "
-                "own loader, so LoRA, offload, quantisation and dynamic VRAM work as usual."
+                "Loads an autoregressive video model (Self-Forcing, Causal Forcing, LongLive, CausVid, Krea "
+                "Realtime and their kin) as its authors published it, or the small toy world that is built in and "
+                "needs no download. The model goes through ComfyUI's own loader, so LoRA, offload, quantisation "
+                "and dynamic VRAM work as usual."
             ),
             search_aliases=[
                 "self forcing",
                 "causal forcing",
+                "longlive",
+                "causvid",
+                "krea realtime",
+                "rolling forcing",
                 "autoregressive",
                 "load diffusion model",
                 "toy world",
@@ -58,8 +64,9 @@ class LoadARVideoModel(io.ComfyNode):
                     options=[TOY_WORLD, *_model_files()],
                     default=TOY_WORLD,
                     tooltip=(
-                        "A file of models/diffusion_models or models/checkpoints, .safetensors or .pt. "
-                        "Names inside the file are put right, whatever the trainer wrapped around them."
+                        "A file of models/diffusion_models or models/checkpoints, .safetensors or .pt, or any one "
+                        "of several shards. Names inside the file are put right, whatever the trainer wrapped "
+                        "around them."
                     ),
                 ),
                 io.Combo.Input(
@@ -68,7 +75,7 @@ class LoadARVideoModel(io.ComfyNode):
                     default=AUTO,
                     tooltip=(
                         "How the model was trained and is therefore run: frames per chunk, steps, shift. "
-                        "auto goes by the file's name and layout and stops where these do not tell."
+                        "auto goes by the file's metadata, name and layout and stops where these do not tell."
                     ),
                 ),
                 io.Combo.Input(
@@ -88,8 +95,8 @@ class LoadARVideoModel(io.ComfyNode):
                     optional=True,
                     advanced=True,
                     tooltip=(
-                        "A LoRA of models/loras. Unlike in ComfyUI's own node every part of it must fit the model, "
-                        "so a LoRA that the model needs cannot be left out without notice."
+                        "A LoRA of models/loras; LongLive needs its own. Unlike in ComfyUI's own node every part "
+                        "of it must fit the model, and one that the model needs cannot be left out unnoticed."
                     ),
                 ),
                 io.Float.Input(
@@ -129,20 +136,22 @@ def open_model(name: str, family_name: str, weight_dtype: str, lora: str, lora_s
     """The work of the node: a ModelPatcher with the facts about it attached.
 
     Raises:
-        DummyForcingError: a file that is missing, damaged or of another kind of model, or an unknown family.
+        DummyForcingError: a file that is missing, damaged or of another kind of model, a family that is unknown or
+            cannot be told, or a LoRA that is missing, wrong or doubled.
     """
     path = toy_file(toy.BACKBONE_FILE) if name == TOY_WORLD else _existing(name, _MODEL_FOLDERS)
     what = f"the model {name!r}"
-    tensors, metadata = _read(path)
-    normal = normalise(tensors, metadata, what)
-    found = _family_of(name, family_name, tensors, normal)
-    del tensors
-    source = name
+    contents = read_checkpoint(path, _read)
+    normal = normalise(*contents, what)
+    weights = _read(_existing(lora, (_LORA_FOLDER,)))[0] if lora != NO_LORA and lora_strength else None
+    opened = judge(what, name, contents, normal, family_name, None if weights is None else (lora, weights))
+    del contents
     model = _patcher(normal, weight_dtype, what)
     model.cached_patcher_init = (load_patcher, (str(path), weight_dtype))
-    if lora != NO_LORA and lora_strength:
-        model = _with_lora(model, lora, lora_strength, normal)
-        source = f"{name} + {lora}"
+    if opened.lora is not None:
+        model = _with_lora(model, opened.lora, lora_strength)
+    source = name if opened.lora is None else f"{name} + {lora}"
+    found = opened.detected
     attach_facts(model, ARModelInfo(found.family, normal.fingerprint, normal.shape, source, found.reason))
     _log.info("%s is run as %s: %s", source, found.family.title, found.reason)
     return model
@@ -154,7 +163,7 @@ def load_patcher(path: str, weight_dtype: str, disable_dynamic: bool = False):
     It takes patches and attachments from the patcher that it is for.
     """
     what = f"the model {path}"
-    return _patcher(normalise(*_read(Path(path)), what), weight_dtype, what, disable_dynamic)
+    return _patcher(normalise(*read_checkpoint(Path(path), _read), what), weight_dtype, what, disable_dynamic)
 
 
 def _patcher(normal: NormalBackbone, weight_dtype: str, what: str, disable_dynamic: bool = False):
@@ -163,7 +172,7 @@ def _patcher(normal: NormalBackbone, weight_dtype: str, what: str, disable_dynam
 
     dtype = _DTYPES[weight_dtype]
     model = comfy.sd.load_diffusion_model_state_dict(
-        normal.state,
+        normal.merged_state(),
         model_options={"dtype": getattr(torch, dtype)} if dtype else {},
         metadata=normal.metadata,
         disable_dynamic=disable_dynamic,
@@ -174,12 +183,10 @@ def _patcher(normal: NormalBackbone, weight_dtype: str, what: str, disable_dynam
     return model
 
 
-def _with_lora(model, lora: str, strength: float, normal: NormalBackbone):
+def _with_lora(model, lora: LoraFile, strength: float):
     import comfy.sd
 
-    tensors, _ = _read(_existing(lora, (_LORA_FOLDER,)))
-    weights = comfy_lora(tensors, normal.shape, f"the LoRA {lora!r}")
-    return comfy.sd.load_lora_for_models(model, None, weights, strength, 0)[0]
+    return comfy.sd.load_lora_for_models(model, None, comfy_lora(lora.merge.parts), strength, 0)[0]
 
 
 def _read(path: Path):
@@ -195,14 +202,6 @@ def _read(path: Path):
     tensor_names(path)
     tensors, metadata = comfy.utils.load_torch_file(str(path), return_metadata=True)
     return tensors, metadata or {}
-
-
-def _family_of(name: str, chosen: str, tensors, normal: NormalBackbone) -> Detected:
-    if chosen != AUTO:
-        return Detected(family(chosen), "it was chosen by hand")
-    if name == TOY_WORLD:
-        return Detected(family(toy.FAMILY), "it is the built-in model")
-    return detect_family(name, tensors, normal.shape)
 
 
 def _model_files() -> list[str]:

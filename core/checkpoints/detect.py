@@ -1,41 +1,50 @@
 """Which family a checkpoint is of.
 
-The weights do not tell: all families train the same 825 tensors (MODELS.md 0.1). What tells is the file's name
-with its folders, and how its authors wrapped the tensors. A family that would have to be run in another way than
-those of the table is named in the error instead of being run wrongly.
+The weights do not tell: nearly all families train the same 825 tensors (MODELS.md 0.1). What tells is what our
+own `convert` wrote into the metadata, the file's name with its folders, and how its authors wrapped the tensors. A
+model that would have to be run in another way than those of the table is named in the error, not run wrongly.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import DummyForcingError
 from ..wan.shape import WanShape
 from ..world.vocabulary import TEXT_DIM
 from .families import FAMILIES, Family, family
+from .foreign import foreign_by_name
 
-_TOY, _CHUNKWISE, _FRAMEWISE = "toy-world", "causal-forcing", "causal-forcing-framewise"
+AUTO = "auto"
+FAMILY_KEY = "dummy_forcing.family"
+"""Entry of safetensors metadata in which `convert` writes the family's name."""
 
-# Names are compared in lower case, with one space for whatever stood between words.
-_UNSUPPORTED = {
-    r"long ?live": "LongLive",
-    r"rolling ?(forcing|sink)": "Rolling Forcing",
-    r"reward ?forcing": "Reward-Forcing",
-    r"self ?gradient ?forcing": "Self Gradient Forcing",
-    r"\bkrea": "Krea Realtime",
-    r"caus ?vid": "CausVid",
-    r"\braven\b": "RAVEN",
-    r"mem ?flow": "MemFlow",
-    r"stream ?diffusion": "StreamDiffusionV2",
-    r"causal ?rcm": "Causal-rCM",
-    r"causal ?forcing ?\+\+|\b[12] ?step\b": "a one- or two-step model such as Causal Forcing++",
-    r"\blong ?video\b": "Causal Forcing for long videos",
-    r"\bode ?init\b|\bar ?diffusion\b|\bcausal ?(ode|cd)\b": "an intermediate stage of training",
-}
-_CAUSAL_FORCING = r"causal ?forcing"
-_SELF_FORCING = r"self ?forcing"
+_TOY = "toy-world"
+_CHUNKWISE, _FRAMEWISE = "chunkwise", "framewise"
+
+# Names are compared in lower case, with one space for whatever stood between words and around numbers. The first
+# that fits counts. Two families are of one name where only the size of the chunks differs.
+_NAMED = (
+    (r"infinity ?rope|infinite ?forcing", "infinity-rope"),
+    (r"self ?gradient ?forcing|\bsgf\b", {_CHUNKWISE: "self-gradient-forcing",
+                                           _FRAMEWISE: "self-gradient-forcing-framewise"}),
+    (r"causal ?rcm|\brcm\b.*\bcausal\b", {_CHUNKWISE: "causal-rcm", _FRAMEWISE: "causal-rcm-framewise"}),
+    (r"\blong ?video\b", "causal-forcing-longvideo"),
+    (r"rolling ?forcing", "rolling-forcing"),
+    (r"reward ?forcing", "reward-forcing"),
+    (r"long ?live", "longlive"),
+    (r"\bkrea", "krea-realtime-14b"),
+    (r"caus ?vid.*(?:\b4 ?step|\bwarp)", "causvid-4step"),
+    (r"caus ?vid", "causvid"),
+    (r"\braven\b", "raven"),
+    (r"(?:causal ?forcing|frame ?wise).*\b2 ?step\b", "causal-forcing-2step"),
+    (r"(?:causal ?forcing|frame ?wise).*\b1 ?step\b", "causal-forcing-1step"),
+    (r"causal ?forcing", {_CHUNKWISE: "causal-forcing", _FRAMEWISE: "causal-forcing-framewise"}),
+    (r"self ?forcing", "self-forcing"),
+)  # fmt: skip
+_CHUNK_WORDS = {_CHUNKWISE: r"chunk ?wise|\bc ?3\b", _FRAMEWISE: r"frame ?wise|\bc ?1\b"}
 _ORDINARY_WAN = r"\bwan ?2 ?[12]\b"
 
 _BY_HAND = f"choose its family by hand ({', '.join(name for name in FAMILIES if name != _TOY)})"
@@ -49,54 +58,83 @@ class Detected:
     reason: str
 
 
-def detect_family(file: str, names: Iterable[str], shape: WanShape) -> Detected:
+def choose_family(
+    chosen: str, file: str, names: Iterable[str], shape: WanShape, metadata: Mapping[str, str]
+) -> Detected:
+    """The family that a person chose, or for "auto" the one that the checkpoint tells (`detect_family`)."""
+    if chosen != AUTO:
+        return Detected(family(chosen), "it was chosen by hand")
+    return detect_family(file, names, shape, metadata)
+
+
+def detect_family(
+    file: str, names: Iterable[str], shape: WanShape, metadata: Mapping[str, str] | None = None
+) -> Detected:
     """Tell the family of a checkpoint.
 
     Args:
         file: name, with the folders that the person sees; `chunkwise/causal_forcing.pt`.
         names: of the tensors as they are in the file, with containers and wrappers.
         shape: of the backbone.
+        metadata: of the file.
 
     Raises:
         DummyForcingError: of no family that can be told, or of one that cannot be run.
     """
     if shape.text_dim == TEXT_DIM:
         return Detected(family(_TOY), f"its prompts have {TEXT_DIM} channels, as only the toy world's have")
-    words = _words(file)
-    for pattern, title in _UNSUPPORTED.items():
+    recorded = (metadata or {}).get(FAMILY_KEY)
+    if recorded in FAMILIES:
+        return Detected(family(recorded), "the file's metadata says so")
+    words, names = words_of(file), list(names)
+    foreign = foreign_by_name(words)
+    if foreign is not None:
+        raise DummyForcingError(
+            f"by its name {file!r} is {foreign}, and cannot be run here; if the name misleads, {_BY_HAND}"
+        )
+    for pattern, found in _NAMED:
         if re.search(pattern, words):
-            raise DummyForcingError(
-                f"by its name {file!r} is {title}, which has to be run in a way that this version does not have; "
-                f"if the name misleads, {_BY_HAND}"
-            )
-    if re.search(_CAUSAL_FORCING, words):
-        return _causal_forcing(file, words, names)
-    if re.search(_SELF_FORCING, words):
-        return Detected(family("self-forcing"), f"the file name {file!r} says so")
-    raise DummyForcingError(_unknown(file, words))
+            if isinstance(found, str):
+                return Detected(family(found), f"the file name {file!r} says so")
+            return _of_two(found, file, words, names)
+    return _by_layout(file, words, names)
 
 
-def _words(file: str) -> str:
-    return " ".join(re.findall(r"[a-z]+(?:\+\+)?|[0-9]+", re.sub(r"\.[^./\\]*$", "", file.lower())))
+def words_of(file: str) -> str:
+    """A file name without its ending, as the words that patterns are about: `a/C++_1step.pt` -> "a c++ 1 step"."""
+    return " ".join(re.findall(r"[a-z]+(?:\+\+)?|[0-9]+", re.sub(r"\.[a-z_]*$", "", file.lower())))
 
 
-def _causal_forcing(file: str, words: str, names: Iterable[str]) -> Detected:
-    """Both of its models come as `causal_forcing.pt`; the authors saved them in different ways (MODELS.md A1)."""
-    chunk, frame = re.search(r"chunk ?wise", words), re.search(r"frame ?wise", words)
-    if bool(chunk) != bool(frame):
-        return Detected(family(_CHUNKWISE if chunk else _FRAMEWISE), f"the file name {file!r} says so")
+def _of_two(found: Mapping[str, str], file: str, words: str, names: list[str]) -> Detected:
+    """The chunkwise or the framewise one of two families, which often come under one file name."""
+    said = [size for size, pattern in _CHUNK_WORDS.items() if re.search(pattern, words)]
+    if len(said) == 1:
+        return Detected(family(found[said[0]]), f"the file name {file!r} says so")
     first = next(iter(names), "")
-    if first.startswith("generator_ema.") and "._fsdp_wrapped_module." in first:
-        return Detected(family(_FRAMEWISE), "its tensors are wrapped as in the framewise release")
-    if first.startswith("generator."):
-        return Detected(family(_CHUNKWISE), "its tensors are wrapped as in the chunkwise release")
+    if found[_CHUNKWISE] == "causal-forcing":  # saved in different ways by its authors (MODELS.md, A1)
+        if first.startswith("generator_ema.") and "._fsdp_wrapped_module." in first:
+            return Detected(family(found[_FRAMEWISE]), "its tensors are wrapped as in the framewise release")
+        if first.startswith("generator."):
+            return Detected(family(found[_CHUNKWISE]), "its tensors are wrapped as in the chunkwise release")
     raise DummyForcingError(
         f"cannot tell whether {file!r} is the chunkwise or the framewise model; choose the family by hand: "
-        f"{_CHUNKWISE} or {_FRAMEWISE}"
+        f"{found[_CHUNKWISE]} or {found[_FRAMEWISE]}"
     )
+
+
+def _by_layout(file: str, words: str, names: list[str]) -> Detected:
+    """What only the tensors' names tell, for a file of any name."""
+    if any(name.startswith("net.accum_") for name in names):
+        return _of_two({_CHUNKWISE: "causal-rcm", _FRAMEWISE: "causal-rcm-framewise"}, file, words, names)
+    if any(name.endswith("text_embedding.0.base_layer.weight") for name in names):
+        return Detected(family("raven"), "a LoRA is wrapped around its layers and embeddings as in RAVEN's release")
+    raise DummyForcingError(_unknown(file, words))
 
 
 def _unknown(file: str, words: str) -> str:
     if re.search(_ORDINARY_WAN, words):
-        return f"by its name {file!r} is an ordinary Wan model and not autoregressive; if it is, {_BY_HAND}"
+        return (
+            f"by its name {file!r} is an ordinary Wan model, which is bidirectional and not autoregressive; "
+            f"if it is, {_BY_HAND}"
+        )
     return f"cannot tell of which family {file!r} is; if it is an autoregressive Wan model, {_BY_HAND}"

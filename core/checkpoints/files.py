@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
@@ -16,7 +17,8 @@ from .names import looks_like_vae
 from .pickles import CONVERT, ZIP_MAGIC, is_zip, read_pickle
 
 SUFFIX = ".safetensors"
-_INDEX = f"*{SUFFIX}.index.json"
+_INDEX_ENDING = f"{SUFFIX}.index.json"
+_SHARD = re.compile(rf"(.+)-(\d+)-of-(\d+){re.escape(SUFFIX)}$")
 _OTHER_FORMATS = (
     (ZIP_MAGIC, f"a PyTorch or zip file in spite of its name; let it end in .pt instead of {SUFFIX}"),
     (b"\x80", f"a PyTorch file of the old kind, which can run code when opened; {CONVERT}"),
@@ -24,11 +26,14 @@ _OTHER_FORMATS = (
     (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with 'git lfs pull'"),
 )
 _SNIFF_BYTES = 32
+_MOST_SHARDS = 999  # a name could count to any number
 
 Read = TypeVar("Read")
+Contents = tuple[dict[str, Tensor], dict[str, str]]
+"""Tensors by name and metadata."""
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> Contents:
     """Read one safetensors or PyTorch file.
 
     Returns:
@@ -49,29 +54,56 @@ def tensor_names(path: Path) -> frozenset[str]:
     return _with_file(path, lambda file: frozenset(file.keys()))
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a checkpoint that lies in a folder, in one file or in several shards.
+def read_checkpoint(path: Path, read: Callable[[Path], Contents] = read_tensors) -> Contents:
+    """Read a checkpoint that lies in one file or in several shards.
 
-    A `*.safetensors.index.json` says which files belong to it; without one, all safetensors files that are no VAE
-    do. Where shards disagree on a metadata entry, the first in alphabetical order wins.
+    Where shards disagree on a metadata entry, the first in alphabetical order wins.
+
+    Args:
+        path: as for `checkpoint_files`.
+        read: reads one file.
 
     Raises:
-        DummyForcingError: nothing to read, a bad index, a tensor that is in two files, or as `read_tensors`.
+        DummyForcingError: a tensor that is in two files, or as `checkpoint_files` and `read_tensors`.
     """
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
     origin: dict[str, Path] = {}
-    for shard in _shards(folder):
-        found, facts = read_tensors(shard)
+    for shard in checkpoint_files(path):
+        found, facts = read(shard)
         for name in found.keys() & tensors.keys():
             raise DummyForcingError(
-                f"{name!r} is in both {origin[name].name} and {shard.name} of {folder}; "
+                f"{name!r} is in both {origin[name].name} and {shard.name} of {shard.parent}; "
                 "leave one checkpoint in the folder or choose a single file"
             )
         tensors |= found
         metadata = facts | metadata
         origin |= dict.fromkeys(found, shard)
     return tensors, metadata
+
+
+def checkpoint_files(path: Path) -> list[Path]:
+    """The files of a checkpoint, all of its shards if it has several.
+
+    Args:
+        path: a file, any one shard of several, their `*.safetensors.index.json`, or a folder. Of a folder without
+            an index all safetensors files that are no VAE count.
+
+    Raises:
+        DummyForcingError: nothing to read, a bad index, or a missing shard.
+    """
+    if path.is_dir():
+        shards = _shards(path)
+    elif path.name.endswith(_INDEX_ENDING) and path.is_file():
+        shards = _shards_of(path)
+    else:
+        shards = _siblings(path)
+    for shard in shards:
+        if len(shards) > 1 and not shard.is_file():
+            raise DummyForcingError(
+                f"there is no file {shard}, one of the {len(shards)} shards of this checkpoint; download it too"
+            )
+    return shards
 
 
 def find_vaes(folder: Path) -> list[Path]:
@@ -122,9 +154,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _shards(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DummyForcingError(f"there is no folder {folder}; check the path")
-    indices = _visible(folder, _INDEX)
+    indices = _visible(folder, f"*{_INDEX_ENDING}")
     if len(indices) > 1:
         names = ", ".join(index.name for index in indices)
         raise DummyForcingError(f"{folder} has several checkpoints ({names}); leave one index in the folder")
@@ -136,6 +166,27 @@ def _shards(folder: Path) -> list[Path]:
             f"{folder} has no {SUFFIX} file with a backbone; choose the checkpoint's folder or file"
         )
     return shards
+
+
+def _siblings(path: Path) -> list[Path]:
+    """The shards that a file is one of: those of an index that names it, or all that its name counts."""
+    if not path.is_file() or path.suffix != SUFFIX:
+        return [path]
+    for index in _visible(path.parent, f"*{_INDEX_ENDING}"):
+        try:
+            shards = _shards_of(index)
+        except DummyForcingError:  # that of another checkpoint
+            continue
+        if path in shards:
+            return shards
+    found = _SHARD.match(path.name)
+    if found is None:
+        return [path]
+    stem, digits, count = found[1], len(found[2]), found[3]
+    return [
+        path.with_name(f"{stem}-{number:0{digits}}-of-{count}{SUFFIX}")
+        for number in range(1, min(int(count), _MOST_SHARDS) + 1)
+    ]
 
 
 def _shards_of(index: Path) -> list[Path]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,15 +10,16 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from ..heads.profile import model_fingerprint
 from ..wan.container import CausalWan
-from ..wan.shape import WanShape
 from ..wan.vae import WanVAE, WanVAEShape
-from .files import read_folder, read_tensors
-from .names import backbone_part, bare_names, check_names
+from .checks import check_shapes, check_values, weights_fingerprint
+from .files import read_checkpoint, read_tensors
+from .mapped import let_go
+from .merge import Merge, merge_all
+from .names import bare_names, check_names
+from .normal import NormalBackbone, normalise
 
 EMBEDDING_KEYS = ("context", "prompt_embeds")
-_SHOWN = 3
 
 Model = TypeVar("Model", CausalWan, WanVAE)
 
@@ -28,19 +28,43 @@ def load_backbone(path: Path, device: torch.device | str = "cpu", dtype: torch.d
     """Load a causal Wan backbone for inference.
 
     Args:
-        path: safetensors or PyTorch file, or a folder with one checkpoint in one or several safetensors files.
-        device, dtype: of the weights; the file stays memory-mapped, so about one copy is in memory at most.
+        path: safetensors or PyTorch file, one of several shards, or a folder with one checkpoint.
+        device, dtype: of the weights.
 
     Raises:
         DummyForcingError: unreadable, or not exactly the tensors of a Wan 2.1 text-to-video model.
     """
-    found, metadata = read_folder(path) if path.is_dir() else read_tensors(path)
-    state = bare_names(backbone_part(found))
-    del found  # `_filled` empties `state` tensor by tensor
     what = f"the backbone {path}"
-    check_values(state, what)
-    shape = backbone_shape(state, metadata, what)
-    return _filled(CausalWan, shape, state, what, device, dtype)
+    return fill_backbone(normalise(*read_checkpoint(path), what), what, device, dtype)
+
+
+def fill_backbone(
+    normal: NormalBackbone,
+    what: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    loras: Sequence[Merge] = (),
+) -> CausalWan:
+    """Move a checked backbone into a module for inference; empties `normal.state`.
+
+    The file stays memory-mapped and its pages are let go one tensor after the other, so that on the CPU never much
+    more than the module itself is in memory: one copy of the file, or what it becomes in another type.
+
+    Args:
+        loras: merged in this order, after the one that may be wrapped around the layers.
+
+    Raises:
+        DummyForcingError: quantised weights, which only ComfyUI can run.
+    """
+    if normal.quantised:
+        raise DummyForcingError(
+            f"{what}: {min(normal.quantised)!r} is quantised; use a checkpoint that is not quantised, "
+            "or run this one in ComfyUI"
+        )
+    merges = normal.merges(loras)
+    with torch.device("meta"):
+        model = CausalWan(normal.shape)
+    return _filled(model, normal.state, device, dtype, lambda name, value: merge_all(merges, name, value))
 
 
 def load_vae(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WanVAE:
@@ -56,7 +80,12 @@ def load_vae(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype 
         shape = WanVAEShape.from_state_dict(state)
     except DummyForcingError as error:
         raise DummyForcingError(f"{what} cannot be loaded: {error}") from error
-    return _filled(WanVAE, shape, state, what, device, dtype)
+    with torch.device("meta"):
+        model = WanVAE(shape)
+    expected = model.state_dict()
+    check_names(state, expected, what)
+    check_shapes(state, expected, what)
+    return _filled(model, state, device, dtype)
 
 
 def load_text_embedding(path: Path) -> Tensor:
@@ -87,87 +116,22 @@ def backbone_fingerprint(backbone: CausalWan) -> str:
     return weights_fingerprint(backbone.shape, dict(backbone.named_parameters()))
 
 
-def weights_fingerprint(shape: WanShape, weights: Mapping[str, Tensor]) -> str:
-    """`backbone_fingerprint` of weights that are in no module of ours, by their bare names."""
-    vectors = {name: value for name, value in weights.items() if name.endswith("modulation")}
-    return model_fingerprint(shape.to_dict(), vectors)
-
-
 def _filled(
-    kind: type[Model], shape, state: dict[str, Tensor], what: str, device: torch.device | str, dtype: torch.dtype
+    model: Model,
+    state: dict[str, Tensor],
+    device: torch.device | str,
+    dtype: torch.dtype,
+    change: Callable[[str, Tensor], Tensor] = lambda name, value: value,
 ) -> Model:
-    """A module of the given shape with the tensors of `state`, which it empties."""
-    with torch.device("meta"):
-        model = kind(shape)
-    expected = model.state_dict()
-    check_names(state, expected, what)
-    check_shapes(state, expected, what)
-    # Copied even where nothing is cast: a mapped weight would change, or crash us, with the file.
-    weights = {name: state.pop(name).to(device, dtype, copy=True) for name in expected}
+    """A module on the meta device, filled with the tensors of `state`, which it empties."""
+    weights = {}
+    for name in model.state_dict():
+        value = state.pop(name)
+        # Copied even where nothing is cast: a mapped weight would change, or crash us, with the file.
+        weights[name] = change(name, value).to(device, dtype, copy=True)
+        let_go(value)
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], what: str) -> WanShape:
-    """Sizes of a backbone from its bare state dict and the "config" metadata of its file.
-
-    Raises:
-        DummyForcingError: the defining tensors are missing or damaged, or the heads cannot be told.
-    """
-    heads = _heads_in(metadata, what)
-    try:
-        shape = WanShape.from_state_dict(state, heads)
-    except DummyForcingError as error:
-        raise DummyForcingError(f"{what} cannot be loaded: {error}") from error
-    except (ValueError, IndexError) as error:  # tensors of the right names with too few dimensions
-        raise DummyForcingError(
-            f"{what} has damaged tensors ({error}); use an unchanged Wan 2.1 checkpoint"
-        ) from error
-    if shape.layers > len(state):  # before a stray name such as blocks.99999999 makes us build as many
-        raise DummyForcingError(f"{what} lacks most of its {shape.layers} layers; use a complete checkpoint")
-    return shape
-
-
-def check_values(state: Mapping[str, Tensor], what: str) -> None:
-    """Demand floating-point weights. Raises DummyForcingError that names the first other tensor."""
-    for name, value in state.items():
-        if not value.is_floating_point() or not value.numel():
-            raise DummyForcingError(
-                f"{what}: {name!r} is {value.dtype} {list(value.shape)}, expected floating-point weights; "
-                "use a checkpoint that is not quantised"
-            )
-
-
-def check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    """Demand the shapes of the expected tensors. Raises DummyForcingError that names up to three others."""
-    wrong = [
-        f"{name!r} is {list(state[name].shape)} instead of {list(value.shape)}"
-        for name, value in expected.items()
-        if state[name].shape != value.shape
-    ]
-    if wrong:
-        raise DummyForcingError(
-            f"{what} has {len(wrong)} tensors of the wrong shape: {', '.join(wrong[:_SHOWN])}; "
-            "use an unchanged Wan 2.1 checkpoint"
-        )
-
-
-def _heads_in(metadata: Mapping[str, str], what: str) -> int | None:
-    """Number of heads in the "config" metadata, as ComfyUI ({"transformer": ...}) or flat; None if not there."""
-    if "config" not in metadata:
-        return None
-    try:
-        config = json.loads(metadata["config"])
-        heads = {**config, **config.get("transformer", {})}.get("num_heads")
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise DummyForcingError(
-            f"the 'config' metadata of {what} is not a JSON object ({error}); correct or remove it"
-        ) from error
-    if heads is not None and type(heads) is not int:
-        raise DummyForcingError(
-            f"the 'config' metadata of {what} says num_heads is {heads!r}; expected a whole number; correct it"
-        )
-    return heads
 
 
 def _choose_embedding(tensors: Mapping[str, Tensor], path: Path) -> Tensor:

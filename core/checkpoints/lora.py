@@ -15,11 +15,12 @@ from torch import Size, Tensor
 from ..errors import DummyForcingError
 from ..wan.container import CausalWan
 from ..wan.shape import WanShape
+from .diffusers_names import is_of_diffusers, renamed_from_diffusers
 from .names import bare_names
 
+DOWN, UP = "lora_A.weight", "lora_B.weight"
 _PREFIX = "diffusion_model."
 _KOHYA = "lora_unet_"
-_DOWN, _UP = "lora_A.weight", "lora_B.weight"
 _PART = re.compile(r"\.(lora_(?:A|B|down|up)(?:\.\w+)?\.weight|alpha|diff|diff_b)$")
 _ANYWAY = "to use the part that fits, apply it with ComfyUI's own Load LoRA node instead"
 
@@ -27,12 +28,22 @@ Part = tuple[str, str]
 """Module and part, such as ("blocks.0.self_attn.q", "lora_A.weight")."""
 
 
-def comfy_lora(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dict[str, Tensor]:
-    """Rename a LoRA to `diffusion_model.<module>.lora_A.weight` and `.lora_B.weight`.
+def is_lora_part(name: str) -> bool:
+    """Whether a bare name is that of a LoRA's tensor."""
+    return _PART.search(name) is not None
+
+
+def comfy_lora(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
+    """Name the parts as ComfyUI reads them: `diffusion_model.<module>.lora_A.weight` and `.lora_B.weight`."""
+    return {f"{_PREFIX}{module}.{kind}": value for (module, kind), value in parts.items()}
+
+
+def lora_parts(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dict[Part, Tensor]:
+    """Take a LoRA apart by the modules that it changes.
 
     Reads the names of PEFT (LongLive, RAVEN, MemFlow: `base_model.model.blocks.0.self_attn.q.lora_A.weight`),
-    of ComfyUI and of kohya (`lora_unet_blocks_0_self_attn_q.lora_down.weight`), with `alpha`, and full
-    differences `diff` and `diff_b`.
+    of ComfyUI, of diffusers and of kohya (`lora_unet_blocks_0_self_attn_q.lora_down.weight`), with `alpha`, and
+    full differences `diff` and `diff_b`.
 
     Args:
         shape: of the model that the LoRA is for.
@@ -42,7 +53,9 @@ def comfy_lora(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dic
         DummyForcingError: not a LoRA, of an unknown kind, or of another model.
     """
     state = bare_names(tensors)
-    if not any(_PART.search(name) for name in state):
+    if is_of_diffusers(state):
+        state = renamed_from_diffusers(state)
+    if not any(map(is_lora_part, state)):
         raise DummyForcingError(
             f"{what} is not a LoRA; expected tensors such as 'blocks.0.self_attn.q.lora_A.weight'; choose a LoRA"
         )
@@ -51,7 +64,7 @@ def comfy_lora(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dic
     parts = {_split(name, by_kohya_name, what): value for name, value in state.items()}
     for part, value in parts.items():
         _check(part, value, parts, sizes, what)
-    return {f"{_PREFIX}{module}.{kind}": value for (module, kind), value in parts.items()}
+    return parts
 
 
 def _sizes(shape: WanShape) -> dict[str, Size]:
@@ -69,9 +82,9 @@ def _split(name: str, by_kohya_name: Mapping[str, str], what: str) -> Part:
         raise DummyForcingError(f"{what} is of a kind that is not known here (it has {name!r}); {_ANYWAY}")
     module, kind = name[: found.start()], found[1]
     if kind.startswith(("lora_A", "lora_down")):
-        kind = _DOWN
+        kind = DOWN
     elif kind.startswith(("lora_B", "lora_up")):
-        kind = _UP
+        kind = UP
     return by_kohya_name.get(module, module), kind
 
 
@@ -85,7 +98,7 @@ def _check(part: Part, value: Tensor, parts: Mapping[Part, Tensor], sizes: Mappi
         )
     if not value.is_floating_point() and kind != "alpha":
         raise DummyForcingError(f"{what}: {kind} of {module!r} is {value.dtype}; use a LoRA that is not quantised")
-    if kind in (_DOWN, _UP) and not {(module, _DOWN), (module, _UP)} <= parts.keys():
+    if kind in (DOWN, UP) and not {(module, DOWN), (module, UP)} <= parts.keys():
         raise DummyForcingError(f"{what} is incomplete: {module!r} has only {kind}; download it again")
     if not _fits(part, parts, size):
         raise DummyForcingError(
@@ -99,9 +112,9 @@ def _fits(part: Part, parts: Mapping[Part, Tensor], size: Size) -> bool:
     module, kind = part
     if kind == "alpha":
         return parts[part].numel() == 1
-    if kind not in (_DOWN, _UP):
+    if kind not in (DOWN, UP):
         return parts[part].shape == size
-    down, up = parts[module, _DOWN].shape, parts[module, _UP].shape
+    down, up = parts[module, DOWN].shape, parts[module, UP].shape
     if min(len(down), len(up), len(size)) < 2 or up[1:].numel() != down[0] or not down[0]:
         return False
-    return down[1:].numel() == size[1:].numel() if kind == _DOWN else up[0] == size[0]
+    return down[1:].numel() == size[1:].numel() if kind == DOWN else up[0] == size[0]

@@ -15,9 +15,11 @@ from ..wan.container import CausalWan
 from ..wan.shape import PATCH
 from ..wan.vae import WanVAE
 from ..wan.vae_stream import PIXELS_PER_LATENT
-from . import families
+from .detect import AUTO
+from .family import Family
 from .files import find_vaes
-from .load import backbone_fingerprint, load_backbone, load_vae
+from .load import fill_backbone, load_vae
+from .opened import open_backbone
 
 _PIXEL_STEP = PIXELS_PER_LATENT * PATCH
 
@@ -32,14 +34,16 @@ class ARVideoModel:
         family: how the model is run.
         fingerprint: 16 hex digits that identify the weights, see `backbone_fingerprint`.
         device, dtype: of backbone and VAE; text embeddings must be given in them.
+        reason: why this family, a sentence without a full stop.
     """
 
     backbone: CausalWan
     vae: WanVAE | None
-    family: families.Family
+    family: Family
     fingerprint: str
     device: torch.device
     dtype: torch.dtype
+    reason: str = ""
 
     def __post_init__(self) -> None:
         channels = self.backbone.shape.out_channels
@@ -93,30 +97,35 @@ def open_checkpoint(
     path: str | Path,
     *,
     vae: str | Path | None = None,
-    family: str = "self-forcing",
+    family: str = AUTO,
+    lora: str | Path | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> ARVideoModel:
     """Open a model for streaming.
 
     Args:
-        path: the backbone's safetensors file, or a folder with it, maybe in shards, and maybe with its VAE.
+        path: the backbone's file, one of its shards, or a folder with it and maybe with its VAE.
         vae: the VAE's safetensors file; by default the one in the folder, if there is one.
-        family: name of a row of `families.FAMILIES`; weights do not tell it.
+        family: name of a row of `families.FAMILIES`, or "auto" for what the checkpoint tells.
+        lora: a LoRA to merge, such as the one that LongLive needs.
 
     Raises:
-        DummyForcingError: an unknown family, or a file that cannot be loaded.
+        DummyForcingError: a family that is unknown or cannot be told, a LoRA that is missing or wrong, or a file
+            that cannot be loaded.
     """
-    path, row = Path(path), families.family(family)
+    path = Path(path)
     vae_path = _vae_beside(path) if vae is None else Path(vae)
-    backbone = load_backbone(path, device, dtype)
+    opened = open_backbone(path, family, None if lora is None else Path(lora))
+    loras = () if opened.lora is None else (opened.lora.merge,)
     return ARVideoModel(
-        backbone=backbone,
+        backbone=fill_backbone(opened.normal, opened.what, device, dtype, loras),
         vae=None if vae_path is None else load_vae(vae_path, device, dtype),
-        family=row,
-        fingerprint=backbone_fingerprint(backbone),
+        family=opened.detected.family,
+        fingerprint=opened.normal.fingerprint,
         device=torch.device(device),
         dtype=dtype,
+        reason=opened.detected.reason,
     )
 
 

@@ -10,7 +10,7 @@ from ..errors import DummyForcingError
 CONTAINERS = ("generator_ema", "generator", "generator_lora", "state_dict", "model", "module")
 """Entries under which trainers keep the weights, best first: where a file has both, its authors run the average."""
 
-_LEADING = frozenset({*CONTAINERS, "base_model", "diffusion_model", "net"})
+_LEADING = frozenset({*CONTAINERS, "base_model", "diffusion_model", "net", "transformer"})
 # FSDP, torch.compile and activation checkpointing wrap any module, so these occur in the middle of a name too.
 _ANYWHERE = frozenset({"_fsdp_wrapped_module", "_orig_mod", "_checkpoint_wrapped_module"})
 _ALL_IN_ONE = "model.diffusion_model."
@@ -69,8 +69,7 @@ def check_names(found: Collection[str], expected: Collection[str], what: str) ->
         f"{fault} {_some(names)}" for fault, names in (("lacks", missing), ("has unexpected", extra)) if names
     ]
     raise DummyForcingError(
-        f"{what} {' and '.join(faults)}; use a complete checkpoint in the original Wan 2.1 layout "
-        "(not diffusers, LoRA merged, not quantised)"
+        f"{what} {' and '.join(faults)}; use a complete and unchanged checkpoint of a Wan 2.1 text-to-video model"
     )
 
 

@@ -1,4 +1,4 @@
-"""Any file of a Wan backbone as the state dict and metadata from which ComfyUI builds its causal model.
+"""Any file of a Wan backbone as a checked state dict, and what ComfyUI must be told to build its causal model.
 
 ComfyUI recognises a causal model by nothing but the metadata of a safetensors file. A Self-Forcing checkpoint as
 its authors publish it (.pt, no metadata) loads there as an ordinary bidirectional Wan (MODELS.md 0.4 and C2).
@@ -7,7 +7,7 @@ its authors publish it (.pt, no metadata) loads there as an ordinary bidirection
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,12 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from ..wan.container import CausalWan
 from ..wan.shape import WanShape
-from .load import backbone_shape, check_shapes, check_values, weights_fingerprint
-from .names import backbone_part, bare_names, check_names
+from .checks import backbone_shape, check_shapes, check_values, weights_fingerprint
+from .foreign import refuse_foreign_parts
+from .layouts import backbone_layout
+from .lora import lora_parts
+from .merge import Merge, check_mergeable, merge_all
+from .names import check_names
 from .quantised import bare_metadata, is_beside_weights, quantised_weights
 
 _LATENT_CHANNELS = 16
@@ -30,26 +34,53 @@ class NormalBackbone:
     Attributes:
         state: bare Wan names; the tensors are those of the file, as memory-mapped as they came.
         metadata: what ComfyUI's loader must be told: that the model is causal, its sizes, its quantised layers.
-        fingerprint: as `load.backbone_fingerprint` of the same weights.
+        shape: sizes.
+        fingerprint: as `load.backbone_fingerprint` of the same weights; LoRAs do not change it.
+        quantised: names of the weights whose type is a quantised format's own.
+        wrapped: a LoRA that the file has wrapped around its layers and that is yet to be merged.
+        notes: what was put right, for people.
     """
 
     state: dict[str, Tensor]
     metadata: dict[str, str]
     shape: WanShape
     fingerprint: str
+    quantised: frozenset[str]
+    wrapped: Merge | None
+    notes: tuple[str, ...]
+
+    def merges(self, loras: Sequence[Merge] = ()) -> tuple[Merge, ...]:
+        """All LoRAs to merge: the wrapped one and then the given ones.
+
+        Raises:
+            DummyForcingError: they change quantised weights.
+        """
+        merges = (*(() if self.wrapped is None else (self.wrapped,)), *loras)
+        for each in merges:
+            check_mergeable(each, self.quantised, "the checkpoint")
+        return merges
+
+    def merged_state(self) -> dict[str, Tensor]:
+        """The state with the wrapped LoRA merged; without one, the state itself."""
+        if self.wrapped is None:
+            return self.state
+        merges = self.merges()
+        return {name: merge_all(merges, name, value) for name, value in self.state.items()}
 
 
 def normalise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], what: str) -> NormalBackbone:
-    """Strip wrappers and containers, and demand a complete Wan 2.1 text-to-video model, maybe quantised.
+    """Bring a checkpoint of any layout to bare Wan names, and demand a complete Wan 2.1 text-to-video model.
 
     Args:
-        tensors, metadata: as read from the file.
+        tensors, metadata: as read from the file; the weights may be quantised.
         what: what is being loaded and from where, the beginning of messages.
 
     Raises:
         DummyForcingError: another kind of model, or an incomplete or damaged one.
     """
-    state = bare_names(backbone_part(tensors))
+    layout = backbone_layout(tensors, what)
+    state = layout.state
+    refuse_foreign_parts(state, what)
     quantised = quantised_weights(state)
     plain = {name: value for name, value in state.items() if name not in quantised and not is_beside_weights(name)}
     check_values(plain, what)
@@ -64,6 +95,9 @@ def normalise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], what: 
         metadata=_causal_config(shape) | bare_metadata(metadata, what),
         shape=shape,
         fingerprint=weights_fingerprint(shape, plain),
+        quantised=quantised,
+        wrapped=Merge(lora_parts(layout.lora, shape, f"the LoRA within {what}")) if layout.lora else None,
+        notes=layout.notes,
     )
 
 

@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from dummy_forcing.core.checkpoints.detect import detect_family
+from dummy_forcing.core.checkpoints.detect import FAMILY_KEY, choose_family, detect_family
+from dummy_forcing.core.checkpoints.families import FAMILIES
 from dummy_forcing.core.wan.shape import WAN_1_3B
 from dummy_forcing.core.world.vocabulary import TEXT_DIM
 
@@ -19,12 +20,66 @@ KEY = "head.modulation"
         ("framewise/causal_forcing.pt", "causal-forcing-framewise"),
         ("Causal-Forcing\\chunkwise\\causal_forcing.pt", "causal-forcing"),
         ("CausalForcing_chunk_wise.ckpt", "causal-forcing"),
+        ("causal-forcing++/framewise-2step.pt", "causal-forcing-2step"),
+        ("framewise-1step.pt", "causal-forcing-1step"),
+        ("chunkwise/longvideo.pt", "causal-forcing-longvideo"),
+        ("longlive_base.pt", "longlive"),
+        ("LongLive-1.3B/models/model.safetensors", "longlive"),
+        ("rolling_forcing_dmd.pt", "rolling-forcing"),
+        ("krea-realtime-video-14b.safetensors", "krea-realtime-14b"),
+        ("CausVid/autoregressive_checkpoint/model.pt", "causvid"),
+        ("CausVid/autoregressive_checkpoint_warp_4step_cfg2/model.pt", "causvid-4step"),
+        ("cmgrpo_raven_merge.pt", "raven"),
+        ("rewardforcing.pt", "reward-forcing"),
+        ("Infinite-Forcing/ema_model.pt", "infinity-rope"),
+        ("Causal_rCM_Wan2.1_T2V_1.3B_480p_sfdmd_c3-3.pt", "causal-rcm"),
+        ("Causal_rCM_Wan2.1_T2V_1.3B_480p_sfdmd_c1-1.pt", "causal-rcm-framewise"),
+        ("Self_Gradient_Forcing/chunkwise/ar/model.pt", "self-gradient-forcing"),
+        ("Self_Gradient_Forcing/framewise/ar/model.pt", "self-gradient-forcing-framewise"),
     ],
 )
 def test_names_of_files(file, family):
     found = detect_family(file, [KEY], WAN_1_3B)
     assert found.family.name == family
     assert found.reason == f"the file name {file!r} says so"
+
+
+def test_every_family_that_has_a_file_is_told_by_its_published_name():
+    for row in FAMILIES.values():
+        if row.name not in ("toy-world", "infinity-rope"):
+            file = "/".join(row.source.replace("*", "sfdmd").split(", "))
+            assert detect_family(file, [KEY], WAN_1_3B).family is row
+
+
+def test_what_convert_wrote_goes_first():
+    found = detect_family("self_forcing.safetensors", [KEY], WAN_1_3B, {FAMILY_KEY: "causvid"})
+    assert (found.family.name, found.reason) == ("causvid", "the file's metadata says so")
+    found = detect_family("self_forcing.safetensors", [KEY], WAN_1_3B, {FAMILY_KEY: "of another version"})
+    assert found.family.name == "self-forcing"
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "family"),
+    [
+        ("c3-3.pt", ["net.accum_iteration"], "causal-rcm"),
+        ("x_c1-1.pt", ["net.accum_iteration"], "causal-rcm-framewise"),
+        ("full.pt", ["base_model.model.text_embedding.0.base_layer.weight"], "raven"),
+    ],
+)
+def test_layouts(file, names, family):
+    assert detect_family(file, names, WAN_1_3B).family.name == family
+
+
+@pytest.mark.parametrize(
+    ("file", "names", "families"),
+    [
+        ("model.pt", ["net.accum_iteration"], "causal-rcm or causal-rcm-framewise"),
+        ("sgf.pt", [], "self-gradient-forcing or self-gradient-forcing-framewise"),
+    ],
+)
+def test_two_sizes_of_chunks_under_one_name(refused, file, names, families):
+    with refused(f"by hand: {families}"):
+        detect_family(file, names, WAN_1_3B)
 
 
 @pytest.mark.parametrize(
@@ -49,29 +104,27 @@ def test_causal_forcing_that_cannot_be_told(refused, file):
 @pytest.mark.parametrize(
     ("file", "title"),
     [
-        ("longlive_base.pt", "LongLive"),
-        ("LongLive-1.3B/models/model.safetensors", "LongLive"),
-        ("rolling_forcing_dmd.pt", "Rolling Forcing"),
-        ("krea-realtime-video-14b.safetensors", "Krea Realtime"),
-        ("CausVid/autoregressive_checkpoint/model.pt", "CausVid"),
-        ("cmgrpo_raven_merge.pt", "RAVEN"),
-        ("rewardforcing.pt", "Reward-Forcing"),
-        ("Self_Gradient_Forcing/chunkwise/model.pt", "Self Gradient Forcing"),
-        ("causal-forcing++/framewise-2step.pt", "Causal Forcing++"),
-        ("framewise-1step.pt", "Causal Forcing++"),
-        ("chunkwise/longvideo.pt", "for long videos"),
+        ("LongLive-2.0-5B/model_bf16.pt", "LongLive 2.0, which is of Wan 2.2 5B"),
+        ("MemFlow/base.pt", "memory bank"),
+        ("StreamDiffusionV2/wan_causal_dmd_v2v/model.pt", "live video"),
+        ("Helios-Distilled/transformer.safetensors", "no causal cache"),
+        ("Matrix-Game-2.0/base.safetensors", "actions"),
+        ("lingbot-world.safetensors", "world model"),
+        ("CausalWan2.2-I2V-A14B-Preview.safetensors", "two backbones"),
         ("Self-Forcing/ode_init.pt", "stage of training"),
         ("Causal-Forcing/chunkwise/ar_diffusion.pt", "stage of training"),
+        ("CausVid/bidirectional_checkpoint1/model.pt", "bidirectional"),
     ],
 )
-def test_known_but_not_supported(refused, file, title):
-    with refused(repr(file), title, "this version does not have", "(self-forcing, causal-forcing, "):
+def test_known_but_not_run(refused, file, title):
+    with refused(repr(file), title, "cannot be run here", "by hand (self-forcing, causal-forcing, "):
         detect_family(file, [KEY], WAN_1_3B)
+    assert choose_family("self-forcing", file, [KEY], WAN_1_3B, {}).reason == "it was chosen by hand"
 
 
 @pytest.mark.parametrize("file", ["wan2.1_t2v_1.3B_fp16.safetensors", "Wan2_1-T2V-14B.safetensors", "wan21.pt"])
 def test_an_ordinary_wan(refused, file):
-    with refused(file, "ordinary Wan model and not autoregressive", "by hand"):
+    with refused(file, "is bidirectional and not autoregressive", "by hand"):
         detect_family(file, [KEY], WAN_1_3B)
 
 

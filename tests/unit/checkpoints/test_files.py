@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dummy_forcing.core.checkpoints.files import find_vaes, read_folder, read_tensors, tensor_names
+from dummy_forcing.core.checkpoints.files import find_vaes, read_checkpoint, read_tensors, tensor_names
 
 PARTS = ({"a": torch.arange(3.0), "b": torch.ones(2, 2)}, {"c": torch.full((1,), 7.0)})
 WHOLE = PARTS[0] | PARTS[1]
@@ -67,7 +67,7 @@ def test_a_pytorch_file_of_the_old_kind(tmp_path, refused):
 
 def test_a_pytorch_file_with_the_wrong_ending(tmp_path, refused):
     torch.save(WHOLE, tmp_path / "model.safetensors")
-    for read, path in ((read_folder, tmp_path), (read_tensors, tmp_path / "model.safetensors")):
+    for read, path in ((read_checkpoint, tmp_path), (read_tensors, tmp_path / "model.safetensors")):
         with refused("in spite of its name", ".pt"):
             read(path)
 
@@ -106,7 +106,7 @@ def test_shards_are_merged(tmp_path, save, indexed):
     if indexed:
         save(WHOLE, "other_model.safetensors")
         write_index(tmp_path, "part-1.safetensors", "part-2.safetensors", "part-1.safetensors")
-    tensors, metadata = read_folder(tmp_path)
+    tensors, metadata = read_checkpoint(tmp_path)
     assert_same(tensors, WHOLE)
     assert metadata == {"config": "{}", "part": "1", "more": "x"}
 
@@ -115,28 +115,28 @@ def test_a_vae_is_told_by_its_tensors(tmp_path, save, vae_file, tiny_vae):
     save({f"model.{name}": value for name, value in tiny_vae.state_dict().items()}, "wrapped.safetensors")
     save(WHOLE, "my_vae.safetensors")
     assert [path.name for path in find_vaes(tmp_path)] == [vae_file.name, "wrapped.safetensors"]
-    assert_same(read_folder(tmp_path)[0], WHOLE)
+    assert_same(read_checkpoint(tmp_path)[0], WHOLE)
 
 
 def test_a_tensor_in_two_files(tmp_path, save, refused):
     save(PARTS[0], "one.safetensors")
     save({"b": PARTS[0]["b"]}, "two.safetensors")
     with refused("'b' is in both one.safetensors and two.safetensors"):
-        read_folder(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 def test_a_folder_with_nothing_to_read(tmp_path, vae_file, refused):
     with refused("no .safetensors file with a backbone"):
-        read_folder(tmp_path)
-    with refused("there is no folder"):
-        read_folder(tmp_path / "none")
+        read_checkpoint(tmp_path)
+    with refused("there is no file"):
+        read_checkpoint(tmp_path / "none")
 
 
 def test_a_shard_is_missing(tmp_path, save, refused):
     save(PARTS[0], "part-1.safetensors")
     write_index(tmp_path, "part-1.safetensors", "part-2.safetensors")
     with refused("there is no file", "part-2.safetensors"):
-        read_folder(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -149,18 +149,18 @@ def test_an_index_stays_in_its_folder(tmp_path, save, refused, name):
     save(WHOLE, "secret.safetensors")
     write_index(tmp_path / "inner", name)
     with refused("model.safetensors.index.json", "download it again"):
-        read_folder(tmp_path / "inner")
+        read_checkpoint(tmp_path / "inner")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"weight_map": []}', '{"weight_map": {}}', "\udcff"])
 def test_an_index_that_is_none(tmp_path, refused, text):
     (tmp_path / "m.safetensors.index.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with refused("m.safetensors.index.json", "download"):
-        read_folder(tmp_path)
+        read_checkpoint(tmp_path)
 
 
 def test_two_indices(tmp_path, refused):
     write_index(tmp_path, "a.safetensors")
     write_index(tmp_path, "b.safetensors", name="other.safetensors.index.json")
     with refused("several checkpoints"):
-        read_folder(tmp_path)
+        read_checkpoint(tmp_path)

@@ -113,7 +113,7 @@ def test_a_wrong_config(save, golden_state, refused, config):
     [
         ({"blocks.1.norm3.bias": None}, ["lacks 'blocks.1.norm3.bias'"]),
         ({"patch_embedding.weight": None}, ["not a Wan backbone"]),
-        ({"img_emb.proj.0.weight": torch.ones(2)}, ["unexpected 'img_emb.proj.0.weight'"]),
+        ({"img_emb.proj.0.weight": torch.ones(2)}, ["image-to-video model", "it has 'img_emb.proj.0.weight'"]),
         ({"blocks.x.bias": torch.ones(2)}, ["damaged tensors"]),
         ({"blocks.99999999.modulation": torch.ones(2)}, ["lacks most of its 100000000 layers"]),
         ({"blocks.7.modulation": torch.ones(2)}, ["lacks 'blocks.4."]),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dummy_forcing.core.checkpoints.lora import comfy_lora
+from dummy_forcing.core.checkpoints.lora import comfy_lora, lora_parts
 from dummy_forcing.core.wan.shape import WanShape
 
 SHAPE = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, in_channels=4, out_channels=4, freq_dim=32)
@@ -29,7 +29,7 @@ def assert_same(found, expected):
     ],
 )  # fmt: skip
 def test_names(names):
-    assert_same(comfy_lora(dict(zip(names, (DOWN, UP), strict=True)), SHAPE, "it"), RENAMED)
+    assert_same(comfy_lora(lora_parts(dict(zip(names, (DOWN, UP), strict=True)), SHAPE, "it")), RENAMED)
 
 
 def test_everything_a_lora_may_have():
@@ -44,7 +44,7 @@ def test_everything_a_lora_may_have():
         "diffusion_model.patch_embedding.lora_A.weight": torch.ones(2, 4, 1, 2, 2),
         "diffusion_model.patch_embedding.lora_B.weight": torch.ones(48, 2, 1, 1, 1),
     }
-    assert_same(comfy_lora(expected, SHAPE, "it"), expected)
+    assert_same(comfy_lora(lora_parts(expected, SHAPE, "it")), expected)
 
 
 def pair(module, down=DOWN, up=UP):
@@ -76,4 +76,4 @@ def pair(module, down=DOWN, up=UP):
 )
 def test_what_is_refused(refused, tensors, words):
     with refused(*words):
-        comfy_lora(tensors, SHAPE, "the LoRA 'x'")
+        comfy_lora(lora_parts(tensors, SHAPE, "the LoRA 'x'"))

@@ -13,7 +13,7 @@ from dummy_forcing.core.world import toy
 
 @pytest.fixture(scope="module")
 def model(golden_file):
-    return open_checkpoint(golden_file)
+    return open_checkpoint(golden_file, family="self-forcing")
 
 
 def test_a_file_alone(model, golden_file):
@@ -34,7 +34,7 @@ def test_a_file_and_its_vae(golden_file, vae_file):
 
 def test_a_folder_with_both(tmp_path, save, golden_state, vae_file):
     save(golden_state, "vae.safetensors")  # names do not matter
-    model = open_checkpoint(tmp_path)
+    model = open_checkpoint(tmp_path, family="self-forcing")
     assert model.vae.shape == WanVAEShape(width=8)
     assert torch.equal(model.backbone.state_dict()["head.modulation"], golden_state["head.modulation"])
 
@@ -43,25 +43,25 @@ def test_a_folder_with_two_vaes(tmp_path, save, golden_state, vae_file, tiny_vae
     save(golden_state)
     save(tiny_vae.state_dict(), "second.safetensors")
     with refused("several VAEs", vae_file.name, "second.safetensors"):
-        open_checkpoint(tmp_path)
-    assert open_checkpoint(tmp_path, vae=vae_file).vae is not None
+        open_checkpoint(tmp_path, family="self-forcing")
+    assert open_checkpoint(tmp_path, family="self-forcing", vae=vae_file).vae is not None
 
 
 def test_what_does_not_open(tmp_path, golden_file, refused):
     with refused("no model family 'wan'"):
         open_checkpoint(golden_file, family="wan")
     with refused("there is no file", "vae.safetensors"):
-        open_checkpoint(golden_file, vae=tmp_path / "vae.safetensors")
+        open_checkpoint(golden_file, family="self-forcing", vae=tmp_path / "vae.safetensors")
     with refused("not a Wan 2.1 VAE"):
-        open_checkpoint(golden_file, vae=golden_file)
+        open_checkpoint(golden_file, family="self-forcing", vae=golden_file)
 
 
 def test_parts_that_do_not_fit(save, golden_file, refused):
     other = save(WanVAE(WanVAEShape(width=8, latent_channels=4)).state_dict(), "four.safetensors")
     with refused("4 latent channels, the backbone 16"):
-        open_checkpoint(golden_file, vae=other)
+        open_checkpoint(golden_file, family="self-forcing", vae=other)
     inpainting = CausalWan(WanShape(128, 4, 1, 8, text_dim=8, in_channels=36)).state_dict()
-    with refused("reads 36 channels and writes 16", "text-to-video"):
+    with refused("image-to-video", "36 input channels"):
         open_checkpoint(save(inpainting))
 
 

@@ -64,7 +64,7 @@ def test_the_right_names_pass():
 @pytest.mark.parametrize(
     ("found", "expected", "words"),
     [
-        ("a", "ab", ["it lacks 'b';", "complete checkpoint"]),
+        ("a", "ab", ["it lacks 'b';", "complete and unchanged checkpoint"]),
         ("abc", "ab", ["it has unexpected 'c';"]),
         ("xy", "ab", ["it lacks 'a', 'b' and has unexpected 'x', 'y';"]),
         ("vwxyz", "abcd", ["'a', 'b', 'c' and 1 more", "'v', 'w', 'x' and 2 more"]),

@@ -1,0 +1,82 @@
+"""What a backbone's tensors must be, and what they tell: sizes, types, shapes and the identity of the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from ..heads.profile import model_fingerprint
+from ..wan.shape import WanShape
+
+_SHOWN = 3
+
+
+def weights_fingerprint(shape: WanShape, weights: Mapping[str, Tensor]) -> str:
+    """`load.backbone_fingerprint` of weights that are in no module of ours, by their bare names."""
+    vectors = {name: value for name, value in weights.items() if name.endswith("modulation")}
+    return model_fingerprint(shape.to_dict(), vectors)
+
+
+def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], what: str) -> WanShape:
+    """Sizes of a backbone from its bare state dict and the "config" metadata of its file.
+
+    Raises:
+        DummyForcingError: the defining tensors are missing or damaged, or the heads cannot be told.
+    """
+    heads = _heads_in(metadata, what)
+    try:
+        shape = WanShape.from_state_dict(state, heads)
+    except DummyForcingError as error:
+        raise DummyForcingError(f"{what} cannot be loaded: {error}") from error
+    except (ValueError, IndexError) as error:  # tensors of the right names with too few dimensions
+        raise DummyForcingError(
+            f"{what} has damaged tensors ({error}); use an unchanged Wan 2.1 checkpoint"
+        ) from error
+    if shape.layers > len(state):  # before a stray name such as blocks.99999999 makes us build as many
+        raise DummyForcingError(f"{what} lacks most of its {shape.layers} layers; use a complete checkpoint")
+    return shape
+
+
+def check_values(state: Mapping[str, Tensor], what: str) -> None:
+    """Demand floating-point weights. Raises DummyForcingError that names the first other tensor."""
+    for name, value in state.items():
+        if not value.is_floating_point() or not value.numel():
+            raise DummyForcingError(
+                f"{what}: {name!r} is {value.dtype} {list(value.shape)}, expected floating-point weights; "
+                "use a checkpoint that is not quantised"
+            )
+
+
+def check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Demand the shapes of the expected tensors. Raises DummyForcingError that names up to three others."""
+    wrong = [
+        f"{name!r} is {list(state[name].shape)} instead of {list(value.shape)}"
+        for name, value in expected.items()
+        if state[name].shape != value.shape
+    ]
+    if wrong:
+        raise DummyForcingError(
+            f"{what} has {len(wrong)} tensors of the wrong shape: {', '.join(wrong[:_SHOWN])}; "
+            "use an unchanged Wan 2.1 checkpoint"
+        )
+
+
+def _heads_in(metadata: Mapping[str, str], what: str) -> int | None:
+    """Number of heads in the "config" metadata, as ComfyUI ({"transformer": ...}) or flat; None if not there."""
+    if "config" not in metadata:
+        return None
+    try:
+        config = json.loads(metadata["config"])
+        heads = {**config, **config.get("transformer", {})}.get("num_heads")
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DummyForcingError(
+            f"the 'config' metadata of {what} is not a JSON object ({error}); correct or remove it"
+        ) from error
+    if heads is not None and type(heads) is not int:
+        raise DummyForcingError(
+            f"the 'config' metadata of {what} says num_heads is {heads!r}; expected a whole number; correct it"
+        )
+    return heads
