@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from comfy_api.latest import io, ui
 
 from ..core.memory.config import MemoryConfig
-from ..core.memory.forecast import forecast_kv
+from ..core.memory.forecast import KVForecast, forecast_kv
 from ..core.stream.tally import format_bytes, pixel_frames
 from . import host
 from .inputs import chunk_input, length_input, size_inputs
@@ -42,9 +44,11 @@ class ARModelInfoNode(io.ComfyNode):
     @classmethod
     def execute(cls, model, width: int, height: int, length: int, chunk_frames: int = 0) -> io.NodeOutput:
         facts = facts_of(model)
-        video = _describe_video(model, facts, width, height, length, chunk_frames)
-        report = "\n".join([*_describe_model(facts), *video])
-        show_text(report, cls.hidden.unique_id)
+        steps = 0 if facts.family else 1  # memory does not depend on it
+        plan = plan_video(facts, width, height, length, steps, chunk_frames)
+        memory = _forecast(model, plan)
+        report = "\n".join([*_describe_model(facts), _describe_video(plan), *memory.lines])
+        show_text(memory.headline, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))
 
 
@@ -65,30 +69,45 @@ def _describe_model(facts: ARModelInfo) -> list[str]:
     return lines
 
 
-def _describe_video(
-    model, facts: ARModelInfo, width: int, height: int, length: int, chunk_frames: int
-) -> list[str]:
-    steps = 0 if facts.family else 1  # memory does not depend on it
-    plan = plan_video(facts, width, height, length, steps, chunk_frames)
-    return [
+def _describe_video(plan: VideoPlan) -> str:
+    return (
         f"{plan.width} x {plan.height}, {pixel_frames(plan.latent_frames)} frames: {plan.latent_frames} latent "
-        f"frames of {host.tokens_per_frame(*plan.latent_size)} tokens",
-        *_describe_memory(model, plan),
-    ]
+        f"frames of {host.tokens_per_frame(*plan.latent_size)} tokens"
+    )
 
 
-def _describe_memory(model, plan: VideoPlan) -> list[str]:
+@dataclass(frozen=True)
+class _MemoryForecast:
+    """Keys and values under the model's own method and dense; weights and one chunk's activations in bytes."""
+
+    method: str
+    ours: KVForecast
+    dense: KVForecast
+    weights: int
+    chunk: float
+
+    @property
+    def headline(self) -> str:
+        """The report in one line, for the node itself."""
+        return f"KV {format_bytes(self.ours.peak_bytes)} (dense {format_bytes(self.dense.peak_bytes)})"
+
+    @property
+    def lines(self) -> list[str]:
+        ours, dense, rest = self.ours, self.dense, self.weights + self.chunk
+        return [
+            f"KV, all frames kept (dense): {format_bytes(dense.peak_bytes)}",
+            f"KV with this model's memory ({self.method}): peak {format_bytes(ours.peak_bytes)}, at the end "
+            f"{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
+            f"weights {format_bytes(self.weights)}, one chunk in the model about {format_bytes(self.chunk)}",
+            f"peak without the decoder: about {format_bytes(rest + ours.peak_bytes)}, dense "
+            f"{format_bytes(rest + dense.peak_bytes)}",
+        ]
+
+
+def _forecast(model, plan: VideoPlan) -> _MemoryForecast:
     backbone, config = host.causal_backbone(model), host.memory_config(model)
     shape = (1, backbone.in_dim, plan.chunk_frames, *plan.latent_size)
     layout = host.video_layout(model, shape, plan.latent_frames, plan.chunk_frames)
-    dense, ours = (forecast_kv(each, backbone, layout) for each in (MemoryConfig(), config))
-    weights, chunk = model.model_size(), model.model.memory_required(list(shape))
+    ours, dense = (forecast_kv(each, backbone, layout) for each in (config, MemoryConfig()))
     method = config.to_dict()["keep"]["method"]
-    return [
-        f"KV, all frames kept (dense): {format_bytes(dense.peak_bytes)}",
-        f"KV with this model's memory ({method}): peak {format_bytes(ours.peak_bytes)}, at the end "
-        f"{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
-        f"weights {format_bytes(weights)}, one chunk in the model about {format_bytes(chunk)}",
-        f"peak without the decoder: about {format_bytes(weights + chunk + ours.peak_bytes)}, dense "
-        f"{format_bytes(weights + chunk + dense.peak_bytes)}",
-    ]
+    return _MemoryForecast(method, ours, dense, model.model_size(), model.model.memory_required(list(shape)))

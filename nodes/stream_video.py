@@ -5,22 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 
 import folder_paths
 import torch
 from comfy_api.latest import InputImpl, io, ui
 from torch import Tensor
 
+from ..core.errors import DummyForcingError
 from ..core.heads.roles import describe_roles
 from ..core.media.video import VideoWriter
 from ..core.stream.events import ChunkDone, Event
-from ..core.stream.tally import RunReport, describe_run
+from ..core.stream.material import Material
+from ..core.stream.prompts import NO_CHANGES
+from ..core.stream.rollout import ImageAnchor
+from ..core.stream.tally import RunReport, describe_run, pixel_frames
 from . import host
-from .inputs import chunk_input, length_input, seed_input, size_inputs
+from .given_video import count_latents, image_anchor, to_latents
+from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
 from .live import LiveView
 from .model_facts import facts_of
-from .plan import plan_video
+from .plan import VideoPlan, plan_video
+from .prompt_schedule import PromptPlan, embedding_of
 from .sampling import run_stream
+from .types import PromptScheduleType
 from .vae_decoder import streaming_decoder
 
 FRAME_RATE = 16  # of all Wan 2.1 models
@@ -41,7 +49,7 @@ class StreamARVideo(io.ComfyNode):
                 "model. Stop keeps the chunks that are finished."
             ),
             search_aliases=["streaming", "long video", "self forcing", "causal forcing", "autoregressive video"],
-            is_output_node=True,  # it shows the video itself
+            is_output_node=True,  # it writes the video itself
             inputs=[
                 io.Model.Input("model", tooltip="An AR video model, patched or not."),
                 io.Conditioning.Input(
@@ -71,6 +79,36 @@ class StreamARVideo(io.ComfyNode):
                         "frames at 480p. Off, only those of the last chunk come out."
                     ),
                 ),
+                io.MultiType.Input(
+                    "start",
+                    types=[io.Image, io.Video, io.Latent],
+                    optional=True,
+                    tooltip=(
+                        "What the video begins with: a start image, or a video or latent that goes on. It counts in "
+                        "the length."
+                    ),
+                ),
+                io.MultiType.Input(
+                    "source",
+                    types=[io.Image, io.Video, io.Latent],
+                    optional=True,
+                    tooltip="A video to change; strength says how much. At least as long as the video to be made.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.8,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="With a source: how much of it is replaced. 1 leaves nothing of it.",
+                ),
+                PromptScheduleType.Input(
+                    "prompts",
+                    optional=True,
+                    tooltip="Later prompts, from AR Prompt Schedule; positive is the first.",
+                ),
+                *clean_pass_inputs(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The finished file, in ComfyUI's temp folder."),
@@ -93,38 +131,70 @@ class StreamARVideo(io.ComfyNode):
         steps: int = 0,
         chunk_frames: int = 0,
         keep_latents: bool = True,
+        start=None,
+        source=None,
+        strength: float = 0.8,
+        prompts: PromptPlan | None = None,
+        context_noise: float = 0.0,
+        refine: bool = False,
     ) -> io.NodeOutput:
-        facts, channels = facts_of(model), host.causal_backbone(model).in_dim
-        opening = host.start_latents(model.model_options.get("transformer_options", {}))
+        facts, channels, patch = facts_of(model), host.causal_backbone(model).in_dim, host.model_patch(model)
         plan = plan_video(
-            facts, width, height, length, steps, chunk_frames, 0 if opening is None else opening.shape[2]
+            facts,
+            width,
+            height,
+            _length(length, source),
+            steps,
+            chunk_frames,
+            _opening_frames(model, start),
+            strength if source is not None else 1.0,
         )
+        plan = replace(plan, context_noise=context_noise, refine=refine)
+        config = plan.stream_config(channels, patch.loop)
         decoder = streaming_decoder(vae, channels)
-        view = LiveView(model, cls.hidden.unique_id, plan.stream_config(channels))
+        given = _given(start, source, vae, plan, channels)
+        schedule = NO_CHANGES
+        if prompts is not None:
+            schedule = prompts.schedule(embedding_of(positive), config, facts.family, FRAME_RATE)
+        anchor = image_anchor(vae, model, config)
+        view = LiveView(model, cls.hidden.unique_id, config)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             "dummy_forcing", folder_paths.get_temp_directory(), plan.width, plan.height
         )
         file = f"{name}_{counter:05}_.mp4"
         started = time.perf_counter()
         with VideoWriter(os.path.join(folder, file), FRAME_RATE) as video, contextlib.closing(decoder):
-            recording = _Recording(view, video, decoder, keep_latents)
-            run_stream(model, positive, plan, seed, host.model_patch(model), recording, vae=vae)
+            recording = _Recording(view, video, decoder, keep_latents, anchor)
+            run_stream(
+                model,
+                positive,
+                plan,
+                seed,
+                patch,
+                recording,
+                vae=vae,
+                given=given,
+                prompts=schedule,
+                anchor=anchor,
+            )
             path = video.finish()
         report = view.tally.report(time.perf_counter() - started)
         latents = {"samples": model.model.process_latent_out(torch.cat(recording.latents, dim=2))}
-        shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.temp)])
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), latents, _describe(report), ui=shown)
+        # Not as "images": the frontend would take the last preview, which stays on the node, for this video.
+        made = {"video": [ui.SavedResult(file, subfolder, io.FolderType.temp)]}
+        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), latents, _describe(report), ui=made)
 
 
 class _Recording:
     """Consumes a stream's events: shows, decodes and writes each chunk."""
 
-    def __init__(self, view: LiveView, video: VideoWriter, decoder, keep_latents: bool):
+    def __init__(self, view: LiveView, video: VideoWriter, decoder, keep_latents: bool, anchor: ImageAnchor | None):
         self.latents: list[Tensor] = []
         self._view = view
         self._video = video
         self._decoder = decoder
         self._keep_latents = keep_latents
+        self._anchor = anchor
 
     def __call__(self, event: Event) -> None:
         self._view.add(event)
@@ -133,9 +203,43 @@ class _Recording:
                 self.latents.clear()
             self.latents.append(event.latents.float().cpu())
             frames = self._decoder.decode(event.latents)[0]
+            if self._anchor is not None:
+                self._anchor.add(frames[None])
             self._video.write(frames)
             self._view.show_frames(frames)
             self._view.say_standing()
+
+
+def _length(length: int, source) -> int:
+    """Without a length of its own, a video is as long as the one that it is made from."""
+    if length or source is None:
+        return length
+    return pixel_frames(count_latents(source))
+
+
+def _opening_frames(model, start) -> int:
+    """Latent frames to begin with; ARVideoI2V may have put some on the model."""
+    on_model = host.start_latents(model.model_options.get("transformer_options", {}))
+    if start is not None and on_model is not None:
+        raise DummyForcingError(
+            "the model has a start image from ARVideoI2V and this node another start; remove one of them"
+        )
+    if start is not None:
+        return count_latents(start)
+    return 0 if on_model is None else on_model.shape[2]
+
+
+def _given(start, source, vae, plan: VideoPlan, channels: int) -> Material:
+    opening = None if start is None else to_latents(start, vae, plan, channels, "the start")
+    if source is None:
+        return Material(opening)
+    latents = to_latents(source, vae, plan, channels, "the source")
+    if latents.shape[2] < plan.latent_frames:
+        raise DummyForcingError(
+            f"the source has {pixel_frames(latents.shape[2])} frames, the video is to have "
+            f"{pixel_frames(plan.latent_frames)}; use a longer source or a length that it can fill"
+        )
+    return Material(opening, latents[:, :, : plan.latent_frames])
 
 
 def _describe(report: RunReport) -> str:

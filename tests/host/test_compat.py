@@ -138,7 +138,8 @@ def test_a_lora_is_the_same_from_every_loader_before_and_after_the_patch(toy, lo
         torch.testing.assert_close(sample_toy(model, sampler), expected, **EXACT)
 
 
-# Offload
+# Offload. ComfyUI refuses --lowvram and --novram beside --cpu, so no server is started with them here: weights are
+# unloaded and the state is set in this process instead.
 
 
 def casting(model):
@@ -164,6 +165,7 @@ def half_unloaded(model):
 
 @pytest.mark.parametrize("patch", [dense, forced])
 def test_partly_unloaded_weights_give_the_same_numbers(toy, lora, patch, sampler, sample_toy):
+    """What --lowvram, or a full GPU, leads to."""
     model = patch(by_core(toy, lora))
     expected = sample_toy(model, sampler)
     torch.testing.assert_close(sample_toy(half_unloaded(model), sampler), expected, **EXACT)
@@ -171,7 +173,7 @@ def test_partly_unloaded_weights_give_the_same_numbers(toy, lora, patch, sampler
 
 
 def test_novram_gives_the_same_numbers(toy, lora, host, monkeypatch, sampler, sample_toy):
-    """--novram, which ComfyUI does not allow together with --cpu."""
+    """The state that --novram sets: no weight stays loaded."""
     model = forced(by_core(toy, lora))
     expected = sample_toy(model, sampler)
     host.unload_all_models()
@@ -200,7 +202,7 @@ INPUTS = {
     "flags", [("--fp8_e4m3fn-unet", "--disable-smart-memory"), ("--bf16-unet", "--cache-none")]
 )
 def test_a_server_with_memory_flags(comfyui, flags, tmp_path):
-    """Those that go with --cpu; --lowvram and --novram do not."""
+    """Those that go with --cpu; --lowvram and --novram do not, see Offload above."""
     with ComfyServer(comfyui, PACK, tmp_path, flags) as server:
         run = server.run({name: {"class_type": name, "inputs": inputs} for name, inputs in INPUTS.items()})
     assert run.status == "execution_success", run.error

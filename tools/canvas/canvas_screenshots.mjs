@@ -52,6 +52,10 @@ async function screenshot(page, workflow) {
 
 /** Queue the workflow and wait for its end, or part of the way. Gives what went wrong. */
 async function run(page) {
+  if (await lacksFiles(page)) {
+    console.log("not run: it needs files that are not here");
+    return [];
+  }
   const seconds = Number(options.partway || options.timeout);
   const result = await page.evaluate(async (seconds) => {
     const { api } = window.app;
@@ -64,17 +68,21 @@ async function run(page) {
     return queued ? ended : { type: "prompt refused", detail: window.app.lastNodeErrors };
   }, seconds);
   if (result.type === "time is up" && options.partway) return [];
-  if (result.type === "prompt refused" && lacksFiles(result.detail)) {
-    console.log("not run: it needs files that are not here");
-    return [];
-  }
   await settle(page);
   if (result.type === "execution_success") return [];
   return [`${result.type}: ${result.detail?.exception_message ?? JSON.stringify(result.detail)}`];
 }
 
-const lacksFiles = (nodeErrors) =>
-  Object.values(nodeErrors ?? {}).some(({ errors }) => errors.some(({ type }) => type === "value_not_in_list"));
+/** Whether a list lacks the choice that the workflow asks for: a model file that nobody has downloaded here. */
+function lacksFiles(page) {
+  return page.evaluate(() => {
+    const lacking = ({ type, options, value }) => {
+      const choices = typeof options?.values === "function" ? options.values() : options?.values;
+      return type === "combo" && Array.isArray(choices) && !choices.includes(value);
+    };
+    return window.app.graph.nodes.some((node) => node.mode === 0 && node.widgets?.some(lacking));
+  });
+}
 
 /** Give the window the size of the graph, and put the graph into it. */
 async function fit(page) {

@@ -12,7 +12,6 @@ import importlib.util
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,8 +48,6 @@ def main(names: list[str]) -> None:
     names = names or sorted(path.stem for path in WORKFLOWS.glob("*.json"))
     module = comfy_server()
     with tempfile.TemporaryDirectory() as folder, module.ComfyServer(COMFYUI, ROOT, Path(folder)) as server:
-        (Path(folder) / "input").mkdir(exist_ok=True)
-        shutil.copy(COMFYUI / "input" / "example.png", Path(folder) / "input")
         for name in names:
             save(picture_of(name, server), WORKFLOWS / f"{name}.jpg")
 
@@ -80,7 +77,10 @@ def run(name: str, server) -> dict[str, dict]:
     done = server.run(prompt, timeout=900)
     if done.status != "execution_success":
         raise RuntimeError(f"{name}: {done.status} {done.error}")
-    shown = {prompt[node]["_meta"]["title"]: output.get("images") for node, output in done.executed.items()}
+    shown = {
+        prompt[node]["_meta"]["title"]: output.get("images") or output.get("video")
+        for node, output in done.executed.items()
+    }
     return {title: files[0] for title, files in shown.items() if files}
 
 

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import struct
@@ -100,6 +101,8 @@ class ComfyServer:
         custom_nodes = folder / "custom_nodes"
         custom_nodes.mkdir(parents=True)
         (custom_nodes / PACK_FOLDER).symlink_to(pack, target_is_directory=True)
+        (folder / "input").mkdir()
+        shutil.copy(comfyui / "input" / "example.png", folder / "input")  # as in every installation
         self._process = self._launch(comfyui, arguments)
         try:
             self._wait_until_up()
@@ -170,7 +173,11 @@ class ComfyServer:
         time.sleep(2)  # the worker looks at the request when its queue wakes it, and says nothing
 
     def history(self, prompt_id: str) -> dict[str, Any]:
-        return self.get(f"/history/{prompt_id}")[prompt_id]
+        """What the server keeps of a prompt; it writes that after it has sent the end."""
+        deadline = time.monotonic() + 30
+        while not (found := self.get(f"/history/{prompt_id}")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found[prompt_id]
 
     def files(self, prompt_id: str) -> dict[str, bytes]:
         """Every file that the outputs of a prompt name, by file name."""

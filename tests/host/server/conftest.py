@@ -43,10 +43,11 @@ class Workflow:
         self.name = path.stem
         self._prompt = json.loads(path.read_text("utf-8"))
 
-    def prompt(self, seed: int) -> dict:
+    def prompt(self, seed: int, **values: int) -> dict:
+        """`values`: further numbers by the name of the input, for every node that has it."""
+        values |= dict.fromkeys(SEEDS, seed)
         prompt = copy.deepcopy(self._prompt)
         for node in prompt.values():
-            for name in SEEDS:
-                if isinstance(node["inputs"].get(name), int):
-                    node["inputs"][name] = seed
+            inputs = node["inputs"]
+            inputs |= {name: value for name, value in values.items() if isinstance(inputs.get(name), int)}
         return prompt

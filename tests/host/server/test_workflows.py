@@ -26,7 +26,6 @@ DOWNLOADS = {
     "umt5_xxl_fp8_e4m3fn_scaled.safetensors",
     "wan_2.1_vae.safetensors",
 }
-OF_COMFYUI = {"example.png"}  # lies in the input folder of every installation, but not of the tests' server
 SAVED_BY_A_RUN = {"toy_world.safetensors"}  # Load Head Profile takes what Save Head Profile of its workflow wrote
 
 
@@ -189,7 +188,7 @@ def widget_values(node: dict, node_info: dict) -> dict:
 
 def fits(kind: str, options: dict, value) -> bool:
     if kind == "COMBO":
-        return value in options["options"] or value in DOWNLOADS | OF_COMFYUI | SAVED_BY_A_RUN
+        return value in options["options"] or value in DOWNLOADS | SAVED_BY_A_RUN
     if kind in ("INT", "FLOAT"):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         whole = kind == "FLOAT" or isinstance(value, int)
