@@ -105,12 +105,13 @@ class Guided:
         return self.sides[0].skipped
 
     def denoise(self, x, clock):
-        positive, negative = (side.denoise(x, clock) for side in self.sides)
-        return negative + self.scale * (positive - negative)
+        return self._mix(*(side.denoise(x, clock) for side in self.sides))
 
     def keep(self, x, clock):
-        for side in self.sides:
-            side.keep(x, clock)
+        return self._mix(*(side.keep(x, clock) for side in self.sides))
+
+    def _mix(self, positive, negative):
+        return negative + self.scale * (positive - negative)
 
     def close(self):
         for side in self.sides:
