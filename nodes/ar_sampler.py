@@ -11,17 +11,24 @@ from typing import Any
 import comfy.model_management
 import comfy.samplers
 import torch
+from comfy.conds import CONDCrossAttn
 from torch import Tensor
 
+from ..core.checkpoints.running import FamilyLoop
 from ..core.errors import DummyForcingError
 from ..core.memory.clock import ChunkClock
-from ..core.memory.memory import AttentionObserver, MemoryStatus
+from ..core.memory.memory import AttentionObserver, Cut, MemoryStatus
 from ..core.stream.config import StreamConfig
+from ..core.stream.denoiser import sigmas_for
 from ..core.stream.events import ChunkDone, Event, PassDone
 from ..core.stream.loop import stream_chunks
 from ..core.stream.material import Material
 from ..core.stream.noise import NoiseSource, SeededNoise
+from ..core.stream.prompts import NO_CHANGES, PromptSource
+from ..core.stream.rollout import ImageAnchor
 from . import host
+from .model_facts import model_facts
+from .prompt_schedule import PromptPlan
 from .sampling_run import ChunkGrid, SamplingRun
 
 logger = logging.getLogger("dummy_forcing")
@@ -72,10 +79,27 @@ class GuiderDenoiser:
         x0 = self._guider(x, x.new_full((self.batch,), clock.sigma), **self._extra_args)
         if not self._run.reached:
             raise DummyForcingError(host.NOT_REACHED)
+        if clock.frame_sigmas is not None:  # the guider knows one noise level for all frames
+            x0 = torch.lerp(x, x0, sigmas_for(clock, x) / clock.sigma)
         return x0
 
-    def keep(self, x: Tensor, clock: ChunkClock) -> None:
-        self.denoise(x, clock)  # the run commits after a clean pass
+    def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
+        return self.denoise(x, clock)  # the run commits after a clean pass
+
+    def set_prompt(self, text: Tensor) -> None:
+        """The positive conditioning's embeddings change; its masks, areas and the negative one stay."""
+        for cond in self._guider.conds["positive"]:
+            cond["model_conds"]["c_crossattn"] = CONDCrossAttn(text)
+        self._run.change_prompt()
+
+    def restart(self, first_chunk: int, new_prompt: bool) -> None:
+        self._run.restart(first_chunk, new_prompt)
+
+    def rewind(self, cut: Cut, next_chunk: int) -> bool:
+        return self._run.rewind(cut, next_chunk)
+
+    def forget(self, cut: Cut) -> None:
+        self._run.forget(cut)
 
     def close(self) -> None:
         self._run.close()
@@ -91,6 +115,11 @@ class ARStreamingSampler(comfy.samplers.Sampler):
     consumer: gets every event as it comes.
     keep_latents: whether to return the video's latents or, to hold memory flat, only the last chunk's.
     keep_partial: whether an interrupt gives the chunks finished so far, if there are any, as the result.
+    prompts: later prompts.
+    source: latents [B, C, F, h, w] of a whole video to change, in the host's scale, where those given to the guider
+        are only as long as a chunk. Noise levels below 1 say how much of it stays.
+    anchor: for families with rollouts, see `stream_chunks`.
+    context_noise, refine: as in `StreamConfig`.
     """
 
     def __init__(
@@ -102,6 +131,11 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         consumer: Callable[[Event], None] | None = None,
         keep_latents: bool = True,
         keep_partial: bool = True,
+        prompts: PromptPlan | None = None,
+        source: Tensor | None = None,
+        anchor: ImageAnchor | None = None,
+        context_noise: float = 0.0,
+        refine: bool = False,
     ):
         self.chunk_frames = chunk_frames
         self.noise_rule = noise_rule
@@ -110,10 +144,17 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         self.consumer = consumer
         self.keep_latents = keep_latents
         self.keep_partial = keep_partial
+        self.prompts = prompts
+        self.source = source
+        self.anchor = anchor
+        self.context_noise = context_noise
+        self.refine = refine
 
-    def chunk_grid(self, shape: tuple[int, ...], options: dict[str, Any]) -> ChunkGrid:
-        config = self._config(shape, options, (1.0, 0.0))
-        return ChunkGrid(config.first_frames, config.chunk_frames, config.total_frames)
+    def chunk_grid(
+        self, shape: tuple[int, ...], options: dict[str, Any], loop: FamilyLoop, sigmas: tuple[float, ...]
+    ) -> ChunkGrid:
+        config = self._config(shape, options, loop, sigmas)
+        return ChunkGrid(config.first_frames, config.chunk_frames, config.memory_frames, config.pass_frames)
 
     def sample(
         self,
@@ -130,14 +171,17 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         if denoise_mask is not None:
             raise DummyForcingError("a noise mask cannot be used with AR streaming; remove the node that sets it")
         options = extra_args["model_options"].setdefault("transformer_options", {})
-        config = self._config(tuple(noise.shape), options, tuple(sigmas.tolist()))
-        material = _material(model_wrap, options, latent_image, noise.shape[0], config)
+        loop, levels = host.model_patch(model_wrap.model_patcher).loop, tuple(sigmas.tolist())
+        config = self._config(tuple(noise.shape), options, loop, levels)
+        material = self._material(model_wrap, options, latent_image, noise.shape[0], config)
         source = self._noise(noise, extra_args.get("seed") or 0, config)
         progress = _Progress(callback, config)
-        grid = self.chunk_grid(tuple(noise.shape), options)
+        grid = self.chunk_grid(tuple(noise.shape), options, loop, levels)
         with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1) as run:
             denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
-            chunks = self._collect(stream_chunks(denoiser, config, source, material), progress)
+            prompts = self._schedule(model_wrap, config)
+            events = stream_chunks(denoiser, config, source, material, prompts, self.anchor)
+            chunks = self._collect(events, progress)
         progress.finish(chunks)
         return torch.cat(chunks, dim=2)
 
@@ -152,16 +196,19 @@ class ARStreamingSampler(comfy.samplers.Sampler):
                         if not self.keep_latents:
                             chunks.clear()
                         chunks.append(event.latents)
-                    elif isinstance(event, PassDone):
+                        continue
+                    if isinstance(event, PassDone):
                         progress.step(event)
-                        comfy.model_management.throw_exception_if_processing_interrupted()
+                    comfy.model_management.throw_exception_if_processing_interrupted()
             except comfy.model_management.InterruptProcessingException:
                 if not (chunks and self.keep_partial):
                     raise
                 logger.info("interrupted: keeping the chunks finished so far")
         return chunks
 
-    def _config(self, shape: tuple[int, ...], options: dict[str, Any], sigmas: tuple[float, ...]) -> StreamConfig:
+    def _config(
+        self, shape: tuple[int, ...], options: dict[str, Any], loop: FamilyLoop, sigmas: tuple[float, ...]
+    ) -> StreamConfig:
         if len(shape) != 5:
             raise DummyForcingError(
                 f"the latent has the shape {list(shape)}; AR streaming needs a video latent [batch, channels, "
@@ -175,21 +222,33 @@ class ARStreamingSampler(comfy.samplers.Sampler):
             latent_size=(shape[3], shape[4]),
             channels=shape[1],
             opening_frames=0 if opening is None else opening.shape[2],
+            context_noise=self.context_noise,
+            refine=self.refine,
+            **loop.options(sigmas),
         )
+
+    def _material(
+        self, guider, options: dict[str, Any], latent_image: Tensor | None, batch: int, config: StreamConfig
+    ) -> Material:
+        """The start of the video and the video to change, if the noise levels say that there is one."""
+        opening, source = host.start_latents(options), latent_image
+        if opening is not None:
+            opening = guider.inner_model.process_latent_in(opening).expand(batch, -1, -1, -1, -1)
+        if self.source is not None:
+            source = guider.inner_model.process_latent_in(self.source).expand(batch, -1, -1, -1, -1)
+        return Material(opening, source if config.sigmas[0] < 1 else None)
+
+    def _schedule(self, guider, config: StreamConfig) -> PromptSource:
+        if self.prompts is None:
+            return NO_CHANGES
+        facts = model_facts(guider.model_patcher)
+        first = guider.conds["positive"][0]["model_conds"]["c_crossattn"].cond
+        return self.prompts.schedule(first, config, facts.family if facts else None)
 
     def _noise(self, noise: Tensor, seed: int, config: StreamConfig) -> NoiseSource:
         if self.noise_rule == "portable":
             return SeededNoise(seed)
         return HostNoise(noise, seed, config)
-
-
-def _material(guider, options: dict[str, Any], latent_image: Tensor | None, batch: int, config: StreamConfig):
-    """The start image of `ARVideoI2V` and the video to change, if the noise levels say that there is one."""
-    opening = host.start_latents(options)
-    if opening is not None:
-        opening = guider.inner_model.process_latent_in(opening).expand(batch, -1, -1, -1, -1)
-    keeps_source = config.sigmas[0] < 1 and latent_image is not None
-    return Material(opening, latent_image if keeps_source else None)
 
 
 class _Progress:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..core.errors import DummyForcingError
 from ..core.memory.clock import ChunkClock
 from ..core.memory.config import VideoLayout, build_memory
-from ..core.memory.memory import AttentionObserver, Memory, MemoryStatus
+from ..core.memory.memory import AttentionObserver, Cut, Memory, MemoryStatus
+from ..core.stream.denoiser import timesteps_for
 from ..core.stream.pass_skip import PassSkipRun
 from ..core.stream.sigmas import TRAINING_STEPS
 from ..core.wan.forward import Home, PromptKV, encode_prompt, forward_chunk
@@ -27,11 +28,13 @@ NOTHING_HELD = MemoryStatus(bytes=0, history_frames=0.0, roles=None, masses=None
 
 @dataclass(frozen=True)
 class ChunkGrid:
-    """How a sampler cuts a video: latent frames of the first chunk, of the others, and of the whole."""
+    """How a sampler cuts a video: latent frames of the first chunk, of the others, of the whole that one memory
+    is for, and of the longest pass where it takes several chunks at once."""
 
     first_frames: int
     chunk_frames: int
     total_frames: int | None
+    pass_frames: int | None = None
 
     @property
     def whole_frames(self) -> int | None:
@@ -97,6 +100,25 @@ class SamplingRun:
         parts = zip(keys, *(tensor.chunk(len(keys)) for tensor in (x, timestep, context)), strict=True)
         return torch.cat([self._pass(backbone, *part, start_frame, home) for part in parts])
 
+    def change_prompt(self) -> None:
+        """The next pass brings other text embeddings: encode them, keep the memories."""
+        for branch in self._branches.values():
+            branch.prompt = None
+
+    def restart(self, first_chunk: int, new_prompt: bool) -> None:
+        """As `Memory.restart`, for all conditionings."""
+        for branch in self._branches.values():
+            branch.memory.restart(first_chunk, new_prompt=new_prompt)
+
+    def rewind(self, cut: Cut, next_chunk: int) -> bool:
+        """As `Memory.rewind`, for all conditionings; they are alike, so one answer holds for all."""
+        return any([branch.memory.rewind(cut, next_chunk) for branch in self._branches.values()])
+
+    def forget(self, cut: Cut) -> None:
+        """As `Memory.forget`, for all conditionings."""
+        for branch in self._branches.values():
+            branch.memory.forget(cut)
+
     def close(self) -> None:
         """Free every key, value and residual."""
         self._report_skipped()
@@ -109,18 +131,18 @@ class SamplingRun:
         if branch is None:
             branch = self._branches[key] = self._begin(backbone, x, context)
         branch.attention.current = home.attention
+        if branch.prompt is None:
+            branch.prompt = encode_prompt(backbone, _checked(context, backbone))
         clock = self.clock or branch.derive_clock(x, timestep, start_frame)
+        if clock.frame_sigmas is not None:
+            timestep = timesteps_for(clock, x)
         flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home, branch.skip)
         if clock.clean:
             branch.memory.commit(clock)
         return flow
 
     def _begin(self, backbone: nn.Module, x: Tensor, context: Tensor) -> _Branch:
-        if context.shape[-1] != backbone.text_dim:
-            raise DummyForcingError(
-                f"the prompt comes from another text encoder: its embeddings have {context.shape[-1]} channels, "
-                f"the model's {backbone.text_dim}; use umT5 (CLIP type 'wan'), for the toy world the node Toy World"
-            )
+        prompt = encode_prompt(backbone, _checked(context, backbone))
         skip = self.patch.skip
         if skip is not None:
             skip.check(self._passes)
@@ -132,12 +154,13 @@ class SamplingRun:
             dtype=x.dtype,
             device=x.device,
             first_frames=self.grid.first_frames,
+            pass_frames=self.grid.pass_frames,
         )
         observers = () if self._branches else self._observers  # the first conditioning is the positive one
         attention = _PassAttention()
         memory = build_memory(self.patch.memory, backbone, layout, observers, attention)
         run = None if skip is None else PassSkipRun(skip)
-        return _Branch(memory, encode_prompt(backbone, context), attention, run)
+        return _Branch(memory, prompt, attention, run)
 
     def _report_skipped(self) -> None:
         runs = [branch.skip for branch in self._branches.values() if branch.skip is not None]
@@ -157,10 +180,10 @@ class _PassAttention:
 
 @dataclass
 class _Branch:
-    """One conditioning under way."""
+    """One conditioning under way; `prompt` is None where it has to be encoded anew."""
 
     memory: Memory
-    prompt: PromptKV
+    prompt: PromptKV | None
     attention: _PassAttention
     skip: PassSkipRun | None = None
     last: ChunkClock | None = None
@@ -186,6 +209,16 @@ class _Branch:
         self.memory.close()
         if self.skip is not None:
             self.skip.close()
+
+
+def _checked(context: Tensor, backbone: nn.Module) -> Tensor:
+    """Raises DummyForcingError for embeddings of another text encoder."""
+    if context.shape[-1] != backbone.text_dim:
+        raise DummyForcingError(
+            f"the prompt comes from another text encoder: its embeddings have {context.shape[-1]} channels, "
+            f"the model's {backbone.text_dim}; use umT5 (CLIP type 'wan'), for the toy world the node Toy World"
+        )
+    return context
 
 
 def _tokens_per_frame(x: Tensor) -> int:

@@ -203,7 +203,7 @@ class Memory:
         if retention.last is not None:
             bound = retention.first + retention.last
             return bound if limit is None else min(bound, retention.held(limit))
-        return None if limit is None else retention.held(max(0, limit - self.layout.pass_frames))
+        return None if limit is None else retention.held(max(0, limit - self._keep.shape.chunk_frames))
 
     def _observe(self, layer: int, store: FrameStore, q: Tensor, ranges: Ranges, clock: ChunkClock) -> None:
         for observer in self._observers:

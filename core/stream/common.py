@@ -46,7 +46,7 @@ class CommonLoop:
             new_prompt = given is None and self._change_prompt(clock)
             if clock.origin_frame != origin:
                 origin = clock.origin_frame
-                yield from self._start_over(clock)
+                yield from self._start_over(clock, new_prompt)
             elif new_prompt and clock.memory_frame > 0:
                 yield from self._switch(clock)
             keeps = following is None or following.origin_frame == origin
@@ -84,13 +84,12 @@ class CommonLoop:
         predicted = self._passes.keep(noisy, clock)
         return predicted if refine else x
 
-    @torch.inference_mode()
     def _change_prompt(self, clock: ChunkClock) -> bool:
         """Ask for the prompt of a chunk; returns whether a new one begins."""
         change = self._prompts.before(clock)
         if change is None:
             return False
-        self._denoiser.set_prompt(self._passes.to_device(change.text))
+        self._passes.set_prompt(change.text)
         return change.starts
 
     def _switch(self, clock: ChunkClock) -> Iterator[Event]:
@@ -100,7 +99,7 @@ class CommonLoop:
             yield from self._recache(clock, switch.recache_frames)
         elif switch.method == "flush":
             begin = max(0, clock.memory_frame - switch.flush_frames)
-            self._denoiser.forget(Cut(opening=1, begin=begin))
+            self._passes.run(self._denoiser.forget, Cut(opening=1, begin=begin))
 
     def _recache(self, clock: ChunkClock, frames: int) -> Iterator[Event]:
         """Compute the newest frames' keys and values anew; the first chunk's too where they have been lost."""
@@ -109,24 +108,20 @@ class CommonLoop:
         opening = first.clock.end_frame
         again = self._past.since(max(opening, clock.start_frame - frames))
         begin = again[0].clock.start_frame if again else opening
-        if self._denoiser.rewind(Cut(opening - origin, begin - origin), clock.memory_chunk):
+        cut = Cut(opening - origin, begin - origin)
+        if self._passes.run(self._denoiser.rewind, cut, clock.memory_chunk):
             again.insert(0, first)
         for chunk in again:
             yield from self._compute(chunk.latents, chunk.clock, clock)
 
-    def _start_over(self, clock: ChunkClock) -> Iterator[Event]:
+    def _start_over(self, clock: ChunkClock, new_prompt: bool) -> Iterator[Event]:
         """Begin a rollout: an empty memory and the context's clean passes."""
-        context, chunk = self._config.rollout.context, self._config.chunk_frames
-        self._denoiser.restart(context // chunk)
-        if not context:
-            return
-        latents = self._past.newest(context)
-        if self._anchor is not None:
-            latents = self._anchor.apply(latents)
-        for index, part in enumerate(latents.split(chunk, dim=2)):
-            start = clock.origin_frame + index * chunk
-            place = replace(clock, chunk=clock.origin_chunk + index, start_frame=start, frames=chunk)
-            yield from self._compute(part, place, clock)
+        self._passes.run(self._denoiser.restart, clock.memory_chunk, new_prompt)
+        context = self._past.since(clock.origin_frame)
+        if context and self._anchor is not None:
+            self._past.replace(clock.origin_frame, self._anchor.apply(context[0].latents))
+        for chunk in self._past.since(clock.origin_frame):
+            yield from self._compute(chunk.latents, chunk.clock, clock)
 
     def _compute(self, latents: Tensor, place: ChunkClock, now: ChunkClock) -> Iterator[Event]:
         """Finished latents through the clean pass once more."""

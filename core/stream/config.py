@@ -11,6 +11,8 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig, VideoLayout
+from ..memory.dummy_forcing import DummyForcing
+from ..memory.keep import KeepShape
 from ..wan.shape import PATCH
 from .pass_skip import PassSkip
 from .rollout import Rollout
@@ -67,10 +69,13 @@ class StreamConfig:
             )
         self._check_length()
         self._check_clean_pass()
-        if self.rollout is not None:
-            self.rollout.check(self.chunk_frames)
         if self.skip is not None:
             self.skip.check(len(self.sigmas) - 1)
+        if self.rolling:
+            self._check_rolling()
+        if self.rollout is not None:
+            self.rollout.check(self.chunk_frames)
+            self._check_classification(self.rollout)
 
     def _check_clean_pass(self) -> None:
         if not 0 <= self.context_noise < 1:
@@ -82,6 +87,27 @@ class StreamConfig:
         if self.refine and self.rollout is not None:
             raise DummyForcingError(
                 "the last chunk of a rollout has no clean pass that could refine it; turn refining off"
+            )
+
+    def _check_rolling(self) -> None:
+        if self.skip is not None or self.refine or self.rollout or self.first_sigmas:
+            raise DummyForcingError(
+                "Rolling Forcing's joint passes cannot be skipped, refined or split into rollouts, and have one "
+                "list of steps; remove these options"
+            )
+
+    def _check_classification(self, rollout: Rollout) -> None:
+        """The last chunk of a rollout has no clean pass, in which heads could be measured."""
+        keep = self.memory.keep
+        if not isinstance(keep, DummyForcing) or keep.roles is not None or self.memory_frames == self.total_frames:
+            return
+        due = keep.begin(KeepShape(1, 1, self.chunk_frames, self.first_frames)).due_chunk
+        last = (rollout.frames - self.first_frames) // self.chunk_frames
+        if due >= last:
+            raise DummyForcingError(
+                f"memories that start over after {rollout.frames} latent frames, as in Krea's loop with every "
+                f"chunk, end before heads can be measured in chunk {due}; connect a head profile (--profile) or "
+                "use another memory"
             )
 
     def _check_length(self) -> None:
@@ -172,19 +198,28 @@ class StreamConfig:
 
     def video_layout(self, like: Tensor) -> VideoLayout:
         """What a memory must know; batch, dtype and device are those of `like`."""
-        total = self.total_frames
-        if self.rollout is not None:
-            total = self.rollout.frames if total is None else min(total, self.rollout.frames)
         return VideoLayout(
             batch=like.shape[0],
             tokens_per_frame=self.tokens_per_frame,
             chunk_frames=self.chunk_frames,
-            total_frames=total,
+            total_frames=self.memory_frames,
             dtype=like.dtype,
             device=like.device,
             first_frames=self.first_frames,
-            pass_frames=self.chunk_frames * (len(self.sigmas) - 1) if self.rolling else None,
+            pass_frames=self.pass_frames,
         )
+
+    @property
+    def memory_frames(self) -> int | None:
+        """Latent frames that one memory lives for; None without end."""
+        if self.rollout is None:
+            return self.total_frames
+        return self.rollout.frames if self.total_frames is None else min(self.total_frames, self.rollout.frames)
+
+    @property
+    def pass_frames(self) -> int:
+        """Most latent frames that a pass over generated chunks has."""
+        return self.chunk_frames * (len(self.sigmas) - 1) if self.rolling else self.chunk_frames
 
 
 def check_levels(levels: tuple[float, ...]) -> None:

@@ -49,8 +49,11 @@ class Denoiser(Protocol):
         """Go on under another prompt: text-encoder output [1 or B, L, text_dim]."""
         ...
 
-    def restart(self, first_chunk: int) -> None:
-        """Forget everything; chunks before this one, as the memory counts, will be context."""
+    def restart(self, first_chunk: int, new_prompt: bool) -> None:
+        """Forget everything; chunks before this one, as the memory counts, will be context.
+
+        new_prompt: the prompt has changed too, which may be a reason to measure heads again.
+        """
         ...
 
     def rewind(self, cut: Cut, next_chunk: int) -> bool:
@@ -96,7 +99,7 @@ class BackboneDenoiser:
         return self._skip is not None and self._skip.skipped
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
-        return x - sigmas_for(clock, x) * self.flow(x, clock)
+        return (x - sigmas_for(clock, x) * self.flow(x, clock)).to(x.dtype)
 
     def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
         x0 = self.denoise(x, clock)
@@ -106,8 +109,8 @@ class BackboneDenoiser:
     def set_prompt(self, text: Tensor) -> None:
         self._prompt = encode_prompt(self._backbone, text.expand(self.batch, -1, -1))
 
-    def restart(self, first_chunk: int) -> None:
-        self._memory.restart(first_chunk)
+    def restart(self, first_chunk: int, new_prompt: bool) -> None:
+        self._memory.restart(first_chunk, new_prompt=new_prompt)
 
     def rewind(self, cut: Cut, next_chunk: int) -> bool:
         return self._memory.rewind(cut, next_chunk)
@@ -127,10 +130,10 @@ class BackboneDenoiser:
 
 
 def sigmas_for(clock: ChunkClock, like: Tensor) -> Tensor | float:
-    """Noise level of a pass, or those of its frames, broadcasting over latents [B, C, F, h, w]."""
+    """Noise level of a pass, or fp32 those of its frames, broadcasting over latents [B, C, F, h, w]."""
     if clock.frame_sigmas is None:
         return clock.sigma
-    return like.new_tensor(clock.frame_sigmas).view(1, 1, -1, 1, 1)
+    return torch.tensor(clock.frame_sigmas, dtype=torch.float32, device=like.device).view(1, 1, -1, 1, 1)
 
 
 def timesteps_for(clock: ChunkClock, x: Tensor) -> Tensor:

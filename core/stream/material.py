@@ -33,6 +33,11 @@ class Material:
         if self.opening is not None:
             _check(self.opening, "the opening", batch, config.opening_frames, config)
         if self.source is not None:
+            if config.rolling:
+                raise DummyForcingError(
+                    "Rolling Forcing cannot change a given video: its chunks begin as pure noise; "
+                    "use another family"
+                )
             if config.total_frames is None:
                 raise DummyForcingError("a stream without end cannot be made from a source video; give a length")
             _check(self.source, "the source video", batch, config.total_frames, config)

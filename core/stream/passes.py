@@ -5,15 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..memory.clock import ChunkClock
+from ..memory.memory import MemoryStatus
 from .config import StreamConfig
 from .denoiser import Denoiser
 from .events import ChunkDone, HeadsClassified
 from .noise import NoiseSource
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -24,19 +28,27 @@ class Passes:
     config: StreamConfig
     noise: NoiseSource
     seconds: float = 0.0
-    classified: bool = False
+    announced: HeadsClassified | None = None
+
+    @torch.inference_mode()
+    def run(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        """Call a method of the denoiser; its time counts for the chunk under way."""
+        started = time.perf_counter()
+        result = call(*arguments)
+        self.seconds += time.perf_counter() - started
+        return result
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
         """The clean latents that a pass predicts of x."""
-        return self._timed(self.denoiser.denoise, x, clock)
+        return self.run(self.denoiser.denoise, x, clock)
 
     def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
         """The clean pass; returns what it predicts, which at noise level 0 is x."""
-        kept = self._timed(self.denoiser.keep, x, clock)
-        started = time.perf_counter()
-        _wait_for(x.device)
-        self.seconds += time.perf_counter() - started
-        return kept
+        return self.run(self.denoiser.keep, x, clock)
+
+    def set_prompt(self, text: Tensor) -> None:
+        """Go on under another prompt: text-encoder output on any device."""
+        self.run(self.denoiser.set_prompt, self.to_device(text))
 
     @torch.inference_mode()
     def renoise(self, x0: Tensor, clock: ChunkClock, sigma: float, pass_index: int | None = None) -> Tensor:
@@ -58,21 +70,19 @@ class Passes:
 
     def finish(self, clock: ChunkClock, x: Tensor) -> Iterator[HeadsClassified | ChunkDone]:
         """The events of a chunk that is done."""
+        self.run(_wait_for, x.device)
         status = self.denoiser.status
-        if status.roles is None:
-            self.classified = False
-        elif not self.classified:
-            self.classified = True
-            yield HeadsClassified(status.roles, status.masses)
+        if self._has_news(status):
+            self.announced = HeadsClassified(status.roles, status.masses)
+            yield self.announced
         seconds, self.seconds = self.seconds, 0.0
         yield ChunkDone(clock, x, seconds, status.bytes, status.history_frames)
 
-    @torch.inference_mode()
-    def _timed(self, run: Callable[[Tensor, ChunkClock], Tensor], x: Tensor, clock: ChunkClock) -> Tensor:
-        started = time.perf_counter()
-        result = run(x, clock)
-        self.seconds += time.perf_counter() - started
-        return result
+    def _has_news(self, status: MemoryStatus) -> bool:
+        """Whether heads have got roles for the first time, or others by a new measurement."""
+        if status.roles is None or self.announced is None:
+            return status.roles is not None
+        return status.masses is not None and status.masses is not self.announced.masses
 
 
 def _wait_for(device: torch.device) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..memory.clock import ChunkClock
@@ -44,6 +43,7 @@ class PastLatents:
         """The chunks held that end behind `frame`, oldest first."""
         return [chunk for chunk in self._newest if chunk.clock.end_frame > frame]
 
-    def newest(self, frames: int) -> Tensor:
-        """The newest `frames` latent frames [B, C, frames, h, w]."""
-        return torch.cat([chunk.latents for chunk in self._newest], dim=2)[:, :, -frames:]
+    def replace(self, frame: int, latents: Tensor) -> None:
+        """Put other latents in the place of the chunk held that begins with `frame`."""
+        at = next(index for index, chunk in enumerate(self._newest) if chunk.clock.start_frame == frame)
+        self._newest[at] = PastChunk(self._newest[at].clock, latents)

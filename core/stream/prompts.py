@@ -21,6 +21,8 @@ from ..memory.clock import ChunkClock
 
 SwitchMethod = Literal["cross-attention", "recache", "flush", "interpolate"]
 SWITCH_METHODS: tuple[SwitchMethod, ...] = ("cross-attention", "recache", "flush", "interpolate")
+ROLLING_METHODS: tuple[SwitchMethod, ...] = ("cross-attention", "interpolate")
+"""Those that leave the memory alone, as it must be while several chunks are under way (Rolling Forcing)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ class PromptSchedule:
     """
 
     def __init__(self, first: Tensor, later: Sequence[ScheduledPrompt] = (), switch: PromptSwitch | None = None):
-        """first: embedding of the stream's own prompt, where interpolation starts from."""
+        """first: embedding of the stream's own prompt, where interpolation starts from.
+
+        Raises:
+            DummyForcingError: times that do not rise from above 0, or embeddings that cannot be interpolated.
+        """
         frames = [prompt.frame for prompt in later]
         if any(a >= b for a, b in itertools.pairwise(frames)) or (frames and frames[0] < 1):
             raise DummyForcingError(
@@ -98,9 +104,16 @@ class PromptSchedule:
         self._steps_left = 0
         self._lock = threading.Lock()
         self._asked: Tensor | None = None
+        for prompt in later:
+            self._check(prompt.text)
 
     def change(self, text: Tensor) -> None:
-        """Ask for another prompt from the next chunk on; may be called from any thread, the last call counts."""
+        """Ask for another prompt from the next chunk on; may be called from any thread, the last call counts.
+
+        Raises:
+            DummyForcingError: an embedding that cannot be interpolated, where that was chosen.
+        """
+        self._check(text)
         with self._lock:
             self._asked = text
 
@@ -116,6 +129,13 @@ class PromptSchedule:
         self._steps_left -= 1
         return PromptChange(self._text, starts=target is not None)
 
+    def _check(self, text: Tensor) -> None:
+        if self.switch.method == "interpolate" and text.shape[1:] != self._target.shape[1:]:
+            raise DummyForcingError(
+                f"prompts of {self._target.shape[1]} and {text.shape[1]} tokens cannot be interpolated; encode "
+                "both with the same text encoder and padding, or switch in another way"
+            )
+
     def _next_target(self, clock: ChunkClock) -> Tensor | None:
         due = None
         while self._waiting and self._waiting[0].frame < clock.end_frame:
@@ -127,20 +147,13 @@ class PromptSchedule:
 
 def _step(text: Tensor, target: Tensor, steps_left: int) -> Tensor:
     """The next of so many equal steps from one embedding to another; the last one is the target itself."""
-    if steps_left == 1:
-        return target
-    if text.shape != target.shape:
-        raise DummyForcingError(
-            f"prompts of {text.shape[1]} and {target.shape[1]} tokens cannot be interpolated; encode both with the "
-            "same text encoder and padding, or switch in another way"
-        )
-    return torch.lerp(text.to(target), target, 1 / steps_left)
+    return target if steps_left == 1 else torch.lerp(text.to(target), target, 1 / steps_left)
 
 
 class _NoChanges:
     """The prompt of the stream itself, to the end."""
 
-    switch = PromptSwitch()
+    switch = PromptSwitch("cross-attention")
 
     def before(self, clock: ChunkClock) -> None:
         return None

@@ -21,25 +21,20 @@ from ..memory.clock import ChunkClock
 from .events import Event, PassDone
 from .material import Material
 from .passes import Passes
-from .prompts import PromptSource
+from .prompts import ROLLING_METHODS, PromptSource
 
 
 class RollingLoop:
     """Chunks in flight, oldest first, each with the index of its next noise level."""
 
     def __init__(self, passes: Passes, material: Material, prompts: PromptSource):
-        config = passes.config
-        if material.source is not None:
+        if prompts.switch.method not in ROLLING_METHODS:
             raise DummyForcingError(
-                "Rolling Forcing cannot change a given video: its chunks begin as pure noise; use another family"
-            )
-        if config.skip is not None or config.refine or config.rollout or config.first_sigmas:
-            raise DummyForcingError(
-                "Rolling Forcing's joint passes cannot be skipped, refined or split into rollouts, and have one "
-                "list of steps; remove these options"
+                f"a prompt switch by {prompts.switch.method!r} needs chunks that are done one by one, Rolling "
+                f"Forcing has several under way; use {' or '.join(ROLLING_METHODS)}"
             )
         self._passes = passes
-        self._config = config
+        self._config = passes.config
         self._material = material
         self._prompts = prompts
         self._window: list[tuple[ChunkClock, Tensor, int]] = []
@@ -53,7 +48,7 @@ class RollingLoop:
                 continue
             change = self._prompts.before(clock)
             if change is not None:
-                self._set_prompt(change.text)
+                self._passes.set_prompt(change.text)
             self._window.append((clock, self._passes.draw(clock, 0), 0))
             yield from self._roll()
         while self._window:
@@ -90,7 +85,3 @@ class RollingLoop:
         self._passes.keep(self._passes.renoise(x, clock, clock.sigma, clock.pass_index), clock)
         yield PassDone(clock, passes, x)
         yield from self._passes.finish(clock, x)
-
-    @torch.inference_mode()
-    def _set_prompt(self, text: Tensor) -> None:
-        self._passes.denoiser.set_prompt(self._passes.to_device(text))

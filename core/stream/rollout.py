@@ -55,8 +55,8 @@ class ImageAnchor:
         """Take the decoded frames [B, T, H, W, 3] of the chunk just finished, before the stream goes on."""
         self._frames.extend(frames.split(1, dim=1))
 
-    def apply(self, context: Tensor) -> Tensor:
-        """Context latents [B, C, F, h, w] with the first one encoded anew.
+    def apply(self, latents: Tensor) -> Tensor:
+        """The first latents [B, C, F, h, w] of a context with the first frame encoded anew.
 
         Raises:
             DummyForcingError: nobody has given the decoded frames.
@@ -66,5 +66,5 @@ class ImageAnchor:
                 f"a rollout begins with {self._frames.maxlen} decoded frames, but {len(self._frames)} were given; "
                 "decode every chunk as it comes"
             )
-        first = self._encode(self._frames[0]).to(context)
-        return torch.cat([first, context[:, :, 1:]], dim=2)
+        first = self._encode(self._frames[0]).to(latents)
+        return torch.cat([first, latents[:, :, 1:]], dim=2)

@@ -34,3 +34,16 @@ def even_steps(count: int) -> tuple[float, ...]:
     if count < 1:
         raise DummyForcingError(f"{count} steps: expected at least one denoising pass a chunk")
     return tuple(TRAINING_STEPS * (count - i) / count for i in range(count))
+
+
+def levels_from_strength(sigmas: Sequence[float], strength: float) -> tuple[float, ...]:
+    """Noise levels of video to video: `strength` first, then the levels below it (MODELS.md, B6).
+
+    The video to change is mixed with that share of noise; 1 leaves nothing of it.
+
+    Raises:
+        DummyForcingError: a strength that is no share above 0.
+    """
+    if not 0 < strength <= 1:
+        raise DummyForcingError(f"strength is {strength}; expected a share above 0 and up to 1")
+    return (strength, *(sigma for sigma in sigmas if sigma < strength))

@@ -1,0 +1,42 @@
+"""When a prompt begins, as people write it: `5s`, `2.5 s`, `chunk 8`."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from ..errors import DummyForcingError
+from ..wan.vae_stream import FRAMES_PER_LATENT
+from .config import StreamConfig
+
+_CHUNK = re.compile(r"chunk\s*(\d{1,9})")
+_SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*s")
+
+
+@dataclass(frozen=True)
+class PromptTime:
+    """A point in a video: seconds from its beginning, or the index of a chunk from 0."""
+
+    seconds: float | None = None
+    chunk: int | None = None
+
+    def latent_frame(self, config: StreamConfig, frame_rate: float) -> int:
+        """The latent frame that shows this moment, or with which this chunk begins."""
+        if self.chunk is not None:
+            return config.first_frames + (self.chunk - 1) * config.chunk_frames if self.chunk else 0
+        # Latent frame 0 shows one pixel frame, the others several.
+        return math.ceil(math.floor(self.seconds * frame_rate) / FRAMES_PER_LATENT)
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g}s" if self.chunk is None else f"chunk {self.chunk}"
+
+
+def parse_time(text: str) -> PromptTime:
+    """`5s` or `chunk 8`; raises DummyForcingError for anything else."""
+    words = text.strip().lower()
+    if found := _CHUNK.fullmatch(words):
+        return PromptTime(chunk=int(found[1]))
+    if found := _SECONDS.fullmatch(words):
+        return PromptTime(seconds=float(found[1]))
+    raise DummyForcingError(f"{text.strip()!r} is no time; write seconds as 5s or a chunk as chunk 8")
