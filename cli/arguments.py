@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
+from ..core.checkpoints.families import AUTO, FAMILIES
 from ..core.errors import DummyForcingError
 from . import values
 
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing")
 TOY = "toy"
-DEFAULT_FAMILY = "self-forcing"
 
 _EXAMPLES = """examples:
   dummy-forcing demo
   dummy-forcing generate --prompt "a red circle moving right" --seconds 10 --output out/circle.mp4
-  dummy-forcing generate --model self_forcing.safetensors --family self-forcing \\
-      --vae wan_2.1_vae.safetensors --embedding cat.safetensors --size 480x832
+  dummy-forcing generate --model self_forcing_dmd.pt --vae wan_2.1_vae.safetensors \\
+      --embedding cat.safetensors --size 480x832
   dummy-forcing profile --output heads.safetensors --picture heads.png
+  dummy-forcing inspect longlive_base.pt
+  dummy-forcing convert longlive_base.pt longlive.safetensors --lora lora.pt --dtype bfloat16
 """
 
 
@@ -46,6 +48,8 @@ def build_parser() -> ArgumentParser:
     _add_generate(commands)
     _add_profile(commands)
     _add_demo(commands)
+    _add_convert(commands)
+    _add_inspect(commands)
     return parser
 
 
@@ -137,11 +141,55 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     _add_json(parser)
 
 
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "convert",
+        "write a checkpoint as one that ComfyUI itself loads as causal",
+        "Any published layout: .pt, safetensors, shards, diffusers, wrapped LoRAs. The new file has Wan's own "
+        "names and says in its metadata that it is causal and of which family.",
+    )
+    _add_input(parser)
+    parser.add_argument("output", type=Path, metavar="OUT", help="a new .safetensors file")
+    parser.add_argument("--lora", type=Path, metavar="FILE", help=_LORA)
+    parser.add_argument(
+        "--dtype",
+        choices=("keep", "float32", "bfloat16", "float16"),
+        default="keep",
+        help="of the weights (default: keep)",
+    )
+
+
+def _add_inspect(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "inspect",
+        "say what a checkpoint is and what it still needs",
+        "Reads names and sizes only: family and why, types, licence, what is missing, the KV cache to expect.",
+    )
+    _add_input(parser)
+    _add_json(parser)
+
+
+def _add_input(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "input", type=Path, metavar="FILE", help="a checkpoint, one of its shards, or a folder with it"
+    )
+    parser.add_argument(
+        "--family",
+        choices=(AUTO, *FAMILIES),
+        default=AUTO,
+        metavar="NAME",
+        help="(default: auto, detected)",
+    )
+
+
 def _add_model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=TOY, metavar="toy|PATH", help="the toy world or a Wan checkpoint (default: toy)"
     )
-    parser.add_argument("--family", metavar="NAME", help=_FAMILY)
+    parser.add_argument("--family", choices=(AUTO, *FAMILIES), metavar="NAME", help=_FAMILY)
+    parser.add_argument("--lora", type=Path, metavar="FILE", help=_LORA)
     parser.add_argument(
         "--vae", type=Path, metavar="FILE", help="Wan 2.1 VAE, for --model PATH (default: the one in the folder)"
     )
@@ -193,9 +241,10 @@ def _add_json(parser: ArgumentParser) -> None:
 
 
 _FAMILY = (
-    "how the checkpoint was trained, for --model PATH: self-forcing, causal-forcing, "
-    f"causal-forcing-framewise (default: {DEFAULT_FAMILY})"
+    f"how the checkpoint was trained, for --model PATH: {', '.join(FAMILIES)} "
+    f"(default: {AUTO}, which goes by its metadata, name and layout)"
 )
+_LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
 _RATIO = "dummy-forcing: share of heads that become dummies (default: 0.5)"
 _LOCAL = "dummy-forcing: chunks a neighbor head looks back (default: 1)"
 _PACKED = "dummy-forcing: recent latent frames a dummy head keeps (default: 1)"

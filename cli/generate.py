@@ -20,7 +20,7 @@ from ..core.stream.tally import RunReport, describe_run
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
-from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed
+from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed, say_family
 from .outputs import check_outputs, check_suffix
 from .policies import check_classified, method_of, read_policy, read_skip
 from .report import environment, report_paths, write_report
@@ -50,6 +50,7 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     request = _read_request(args)
     _check_outputs(args)
     model = opener(request.choice)
+    say_family(console, args, model)
     config = _plan(args, request, model)
     report = _write_video(args, request, model, config, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")

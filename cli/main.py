@@ -60,6 +60,14 @@ def _command(args: argparse.Namespace, opener: Opener | None) -> None:
         from .profile import profile
 
         profile(args, opener)
+    elif args.command == "convert":
+        from .convert import convert
+
+        convert(args)
+    elif args.command == "inspect":
+        from .inspect import inspect
+
+        inspect(args)
     else:
         from .demo import demo
 

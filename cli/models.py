@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..core.checkpoints.families import AUTO
 from ..core.errors import DummyForcingError
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from ..core.world.scene import FRAME_RATE
-from .arguments import DEFAULT_FAMILY, TOY
+from .arguments import TOY
+from .console import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ..core.checkpoints.model import ARVideoModel
 
 
@@ -27,21 +31,24 @@ class ModelChoice:
 
     path: Path | None = None
     vae: Path | None = None
-    family: str = DEFAULT_FAMILY
+    family: str = AUTO
     device: str = "auto"
     dtype: str = "auto"
+    lora: Path | None = None
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> ModelChoice:
         """Raises DummyForcingError for options that do not go together or files that do not exist."""
         if args.model == TOY:
-            _refuse(args, ("family", "vae", "embedding"), "goes with --model PATH, the toy world has its own")
+            _refuse(
+                args, ("family", "lora", "vae", "embedding"), "goes with --model PATH, the toy world has its own"
+            )
             return cls(device=args.device, dtype=args.dtype)
         if not args.embedding:
             raise DummyForcingError(
                 "a Wan checkpoint needs its prompt as text-encoder output; give --embedding FILE.safetensors"
             )
-        return cls(Path(args.model), args.vae, args.family or DEFAULT_FAMILY, args.device, args.dtype)
+        return cls(Path(args.model), args.vae, args.family or AUTO, args.device, args.dtype, args.lora)
 
 
 Opener = Callable[[ModelChoice], "ARVideoModel"]
@@ -57,7 +64,9 @@ def open_model(choice: ModelChoice) -> ARVideoModel:
         return open_toy_world(device, dtype)
     from ..core.checkpoints.model import open_checkpoint
 
-    return open_checkpoint(choice.path, vae=choice.vae, family=choice.family, device=device, dtype=dtype)
+    return open_checkpoint(
+        choice.path, vae=choice.vae, family=choice.family, lora=choice.lora, device=device, dtype=dtype
+    )
 
 
 def pick_device(name: str) -> torch.device:
@@ -123,6 +132,12 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
             f"{latents} latent frames cannot be cut into chunks of {chunk}; use --latents {nearest}"
         )
     return latents
+
+
+def say_family(console: Console, args: argparse.Namespace, model: ARVideoModel) -> None:
+    """Print how a checkpoint is run and why."""
+    if args.model != TOY:
+        say(console, f"{args.model} is run as {model.family.title}: {model.reason}")
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:

@@ -28,7 +28,7 @@ from ..core.memory.dense import Dense
 from ..core.stream.config import StreamConfig
 from ..core.stream.tally import RunReport
 from .console import open_console, print_roles, require, say
-from .models import ModelChoice, Opener, check_text, count_latents, embed
+from .models import ModelChoice, Opener, check_text, count_latents, embed, say_family
 from .outputs import check_outputs, check_suffix
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
@@ -64,6 +64,7 @@ def profile(args: argparse.Namespace, opener: Opener) -> None:
     subjects = _read_subjects(args)
     _check_outputs(args)
     model = opener(choice)
+    say_family(console, args, model)
     check_text(subjects.texts, model)
     config = _plan(args, model)
     samples, reports = _measure(model, config, subjects, console)

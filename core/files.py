@@ -16,11 +16,21 @@ def write_file(path: Path, data: bytes) -> None:
 
     Raises DummyForcingError when the file cannot be written.
     """
+    with replaced_file(path) as draft:
+        draft.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A hidden file that becomes `path` when the block ends well, else vanishes; makes folders as needed.
+
+    Raises DummyForcingError when the file cannot be written.
+    """
     with explain_write_errors(path):
         created = make_folder(path.parent)
         draft = hidden_sibling(path)
         try:
-            draft.write_bytes(data)
+            yield draft
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)

@@ -8,17 +8,18 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
-from ..core.checkpoints.detect import AUTO
-from ..core.checkpoints.families import FAMILIES
+from ..core.checkpoints.families import AUTO, FAMILIES
 from ..core.checkpoints.files import SUFFIX, read_checkpoint, read_tensors, tensor_names
 from ..core.checkpoints.lora import comfy_lora
 from ..core.checkpoints.lora_rules import LoraFile
 from ..core.checkpoints.normal import NormalBackbone, normalise
 from ..core.checkpoints.opened import judge
+from ..core.checkpoints.running import family_loop, family_memory
 from ..core.errors import DummyForcingError
 from ..core.world import toy
-from .host import NEEDED, causal_backbone
+from .host import NEEDED, causal_backbone, with_patch
 from .model_facts import ARModelInfo, attach_facts
+from .model_patch import ModelPatch
 from .toy_world import toy_file
 
 TOY_WORLD = "toy world (built in)"
@@ -154,7 +155,8 @@ def open_model(name: str, family_name: str, weight_dtype: str, lora: str, lora_s
     found = opened.detected
     attach_facts(model, ARModelInfo(found.family, normal.fingerprint, normal.shape, source, found.reason))
     _log.info("%s is run as %s: %s", source, found.family.title, found.reason)
-    return model
+    own = ModelPatch(memory=family_memory(found.family), loop=family_loop(found.family))
+    return model if own == ModelPatch() else with_patch(model, own)
 
 
 def load_patcher(path: str, weight_dtype: str, disable_dynamic: bool = False):

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from ..errors import DummyForcingError
 from ..wan.shape import WanShape
 from ..world.vocabulary import TEXT_DIM
-from .families import FAMILIES, Family, family
+from .families import AUTO, FAMILIES, Family, family
 from .foreign import foreign_by_name
 
-AUTO = "auto"
 FAMILY_KEY = "dummy_forcing.family"
 """Entry of safetensors metadata in which `convert` writes the family's name."""
 

@@ -11,6 +11,9 @@ from functools import partial
 from ..errors import DummyForcingError
 from .family import Family, RequiredLora
 
+AUTO = "auto"
+"""Stands for the family that a checkpoint tells itself (`detect.choose_family`)."""
+
 _FOUR_STEPS = (1000.0, 750.0, 500.0, 250.0)
 _FIVE_STEPS = (1000.0, 800.0, 600.0, 400.0, 200.0)
 _RCM_STEPS = (999.0, 937.0, 833.0, 625.0)
@@ -204,4 +207,4 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
-__all__ = ["FAMILIES", "Family", "RequiredLora", "family"]
+__all__ = ["AUTO", "FAMILIES", "Family", "RequiredLora", "family"]

@@ -15,7 +15,7 @@ from ..wan.container import CausalWan
 from ..wan.shape import PATCH
 from ..wan.vae import WanVAE
 from ..wan.vae_stream import PIXELS_PER_LATENT
-from .detect import AUTO
+from .families import AUTO
 from .family import Family
 from .files import find_vaes
 from .load import fill_backbone, load_vae

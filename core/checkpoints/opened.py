@@ -8,7 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .detect import AUTO, Detected, choose_family
+from .detect import Detected, choose_family
+from .families import AUTO
 from .files import read_checkpoint, read_tensors
 from .lora_rules import LoraFile, check_lora, merged_already, read_lora
 from .normal import NormalBackbone, normalise
@@ -25,6 +26,8 @@ class OpenedBackbone:
         file: the path as far as it tells something.
         normal: the backbone.
         detected: its family and why.
+        names: of the tensors as they are in the file.
+        source_metadata: of the file.
         merged: how it can be told that the family's LoRA is part of it; None if nothing says so.
         lora: the one that is to be applied, checked.
     """
@@ -33,6 +36,8 @@ class OpenedBackbone:
     file: str
     normal: NormalBackbone
     detected: Detected
+    names: tuple[str, ...]
+    source_metadata: Mapping[str, str]
     merged: str | None
     lora: LoraFile | None
 
@@ -48,11 +53,16 @@ def open_backbone(path: Path, family: str = AUTO, lora: Path | None = None) -> O
         DummyForcingError: unreadable, no complete Wan 2.1 text-to-video model, of no family that can be told, or
             with a LoRA missing, wrong or doubled.
     """
-    what, file = f"the backbone {path}", Path(*path.parts[-1 - _FOLDERS_SHOWN :]).as_posix()
+    what, file = f"the backbone {path}", shown_name(path)
     tensors, metadata = read_checkpoint(path)
     normal = normalise(tensors, metadata, what)
     weights = None if lora is None else read_tensors(lora)[0]
     return judge(what, file, (tensors, metadata), normal, family, None if lora is None else (lora.name, weights))
+
+
+def shown_name(path: Path) -> str:
+    """A path as far as it tells something: the file and the folders nearest to it."""
+    return Path(*path.parts[-1 - _FOLDERS_SHOWN :]).as_posix()
 
 
 def judge(
@@ -74,4 +84,4 @@ def judge(
     merged = merged_already(detected.family, file, metadata, wrapped=normal.wrapped is not None)
     found = None if lora is None else read_lora(lora[1], normal.shape, lora[0], f"the LoRA {lora[0]!r}")
     check_lora(detected.family, file, merged, found)
-    return OpenedBackbone(what, file, normal, detected, merged, found)
+    return OpenedBackbone(what, file, normal, detected, tuple(tensors), metadata, merged, found)

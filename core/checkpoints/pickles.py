@@ -33,8 +33,21 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     Raises:
         DummyForcingError: damaged, with more than tensors in it, or without named tensors.
     """
+    tensors = unwrap(_load(path))
+    if not tensors:
+        raise DummyForcingError(f"{path} holds no tensors by name; expected a state dict; choose a checkpoint")
+    return tensors
+
+
+def containers(path: Path) -> list[str]:
+    """Names of the outermost entries of a PyTorch file; raises like `read_pickle`."""
+    stored = _load(path)
+    return [str(name) for name in stored] if isinstance(stored, Mapping) else []
+
+
+def _load(path: Path) -> object:
     try:
-        stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise DummyForcingError(
             f"{path} is damaged or holds more than tensors, and opening such a pickle can run code; {CONVERT}"
@@ -43,10 +56,6 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         raise DummyForcingError(
             f"{path} is not a readable PyTorch file ({_one_line(error)}); download it again"
         ) from error
-    tensors = unwrap(stored)
-    if not tensors:
-        raise DummyForcingError(f"{path} holds no tensors by name; expected a state dict; choose a checkpoint")
-    return tensors
 
 
 def unwrap(stored: object) -> dict[str, Tensor]:

@@ -1,0 +1,159 @@
+"""What can be said of a checkpoint without loading its weights: family, sizes, licence, and what it still needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import DummyForcingError
+from ..memory.forecast import forecast_kv
+from ..stream.config import StreamConfig
+from ..wan.container import CausalWan
+from ..wan.vae_stream import PIXELS_PER_LATENT
+from .core_comfyui import CAUSAL, loaded_as
+from .detect import choose_family
+from .families import AUTO
+from .family import Family
+from .files import checkpoint_files, find_vaes, read_checkpoint
+from .lora_rules import merged_already
+from .normal import NormalBackbone, normalise
+from .opened import shown_name
+from .running import family_loop, family_memory
+
+_KV_DTYPE = torch.bfloat16  # of a stream on a GPU
+_TOY = "toy-world"
+_VAE = "the Wan 2.1 VAE (wan_2.1_vae.safetensors)"
+_TEXT_ENCODER = "the text encoder umT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors), or its output for a prompt"
+
+
+@dataclass(frozen=True)
+class KVFacts:
+    """Keys and values of a video at the family's own size, length and memory, in bfloat16."""
+
+    latent_frames: int
+    pixel_size: tuple[int, int]
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """Facts about a backbone's file.
+
+    Attributes:
+        files, file_bytes: how many files and how large they are together.
+        layout: what was put right to read it.
+        family: None if it cannot be told.
+        reason: why this family, or why none can be told; no full stop.
+        merged: how it can be told that a LoRA is part of it.
+        shape: sizes of the backbone (`WanShape.to_dict`).
+        tensors, parameters: how many.
+        dtypes: parameters by type.
+        missing: what a video needs besides the file.
+        comfyui: what ComfyUI's own loader makes of the file, without this pack.
+        kv: prediction; None without a family.
+    """
+
+    path: str
+    files: int
+    file_bytes: int
+    layout: tuple[str, ...]
+    family: Family | None
+    reason: str
+    merged: str | None
+    shape: dict[str, int]
+    tensors: int
+    parameters: int
+    dtypes: dict[str, int]
+    missing: tuple[str, ...]
+    comfyui: str
+    kv: KVFacts | None
+
+    @property
+    def is_causal_in_comfyui(self) -> bool:
+        return self.comfyui == CAUSAL
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable form; the family as its row of the table."""
+        return asdict(self)
+
+
+def inspect_checkpoint(path: Path, family: str = AUTO) -> CheckpointFacts:
+    """Read a checkpoint's names and sizes, not its weights.
+
+    Args:
+        path: as for `files.checkpoint_files`.
+        family: name of a family, or "auto" for what the checkpoint tells.
+
+    Raises:
+        DummyForcingError: unreadable, or no complete Wan 2.1 text-to-video model. A family that cannot be told
+            and a LoRA that is missing are facts and no errors.
+    """
+    files = checkpoint_files(path)
+    tensors, metadata = read_checkpoint(path)
+    normal = normalise(tensors, metadata, f"the backbone {path}")
+    name = shown_name(path)
+    row, reason = _family(family, name, tuple(tensors), normal, metadata)
+    wrapped = normal.wrapped is not None
+    merged = merged_already(row, name, metadata, wrapped) if row else None
+    dtypes: Counter[str] = Counter()
+    for value in normal.state.values():
+        dtypes[str(value.dtype).removeprefix("torch.")] += value.numel()
+    return CheckpointFacts(
+        path=str(path),
+        files=len(files),
+        file_bytes=sum(file.stat().st_size for file in files),
+        layout=normal.notes,
+        family=row,
+        reason=reason,
+        merged=merged,
+        shape=normal.shape.to_dict(),
+        tensors=len(normal.state),
+        parameters=dtypes.total(),
+        dtypes=dict(dtypes),
+        missing=_missing(path, row, merged),
+        comfyui=loaded_as(path, tensors, metadata, len(files)),
+        kv=None if row is None else _forecast(row, normal),
+    )
+
+
+def _family(
+    chosen: str, name: str, names: tuple[str, ...], normal: NormalBackbone, metadata: dict[str, str]
+) -> tuple[Family | None, str]:
+    try:
+        found = choose_family(chosen, name, names, normal.shape, metadata)
+    except DummyForcingError as error:
+        if chosen != AUTO:
+            raise
+        return None, str(error)
+    return found.family, found.reason
+
+
+def _missing(path: Path, family: Family | None, merged: str | None) -> tuple[str, ...]:
+    if family is not None and family.name == _TOY:
+        return ()
+    missing = []
+    if family is not None and family.lora is not None and not merged:
+        missing.append(f"its LoRA {family.lora.file!r} ({family.lora.source})")
+    if not (path.is_dir() and find_vaes(path)):
+        missing.append(_VAE)
+    return (*missing, _TEXT_ENCODER)
+
+
+def _forecast(family: Family, normal: NormalBackbone) -> KVFacts:
+    with torch.device("meta"):
+        backbone = CausalWan(normal.shape)
+        like = torch.empty(1, dtype=_KV_DTYPE)
+    config = StreamConfig(
+        sigmas=family.sigmas,
+        chunk_frames=family.chunk_frames,
+        total_frames=family.latent_frames,
+        latent_size=(family.pixel_size[0] // PIXELS_PER_LATENT, family.pixel_size[1] // PIXELS_PER_LATENT),
+        memory=family_memory(family),
+        **family_loop(family).options(family.sigmas),
+    )
+    forecast = forecast_kv(config.memory, backbone, config.video_layout(like))
+    return KVFacts(family.latent_frames, family.pixel_size, forecast.peak_bytes)
