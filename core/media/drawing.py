@@ -33,7 +33,7 @@ def still(frame: Tensor, text: str) -> Image.Image:
     # An outline keeps the text legible on any picture without covering much of it.
     outline = {"stroke_width": max(1, size // 10), "stroke_fill": BACKGROUND}
     corner = (size // 3, size // 4)
-    pillow.ImageDraw.Draw(image).text(corner, text, font=_font(size), fill=_TEXT, **outline)
+    pillow.ImageDraw.Draw(image).text(corner, text, font=font(size), fill=_TEXT, **outline)
     return image
 
 
@@ -45,15 +45,15 @@ def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int) -> Tenso
     """
     labels = [" ".join(label.split()) for label in labels]
     largest = _font_size(min(widths) // 10)
-    font = _common_font(labels, widths, largest)
-    height = sum(_font(largest).getmetrics()) + 2 * gap
+    common = _common_font(labels, widths, largest)
+    height = sum(font(largest).getmetrics()) + 2 * gap
     strip = blank(sum(widths) + gap * (len(widths) + 1), height)
     draw = _pillow().ImageDraw.Draw(strip)
     left = gap
     for label, width in zip(labels, widths, strict=True):
-        text = _cut(label, font, width)
-        indent = (width - font.getlength(text)) / 2
-        draw.text((left + round(indent), height // 2), text, font=font, fill=_TEXT, anchor="lm")
+        text = _cut(label, common, width)
+        indent = (width - common.getlength(text)) / 2
+        draw.text((left + round(indent), height // 2), text, font=common, fill=_TEXT, anchor="lm")
         left += width + gap
     return _bytes(strip)
 
@@ -68,17 +68,18 @@ def _pillow():
     return PIL
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font at a size in pixels."""
     return _pillow().ImageFont.load_default(size=size)
 
 
 def _common_font(labels: Sequence[str], widths: Sequence[int], largest: int) -> ImageFont.FreeTypeFont:
     smallest = _font_size(2 * largest // 3)
     for size in range(largest, smallest, -1):
-        font = _font(size)
-        if all(font.getlength(label) <= width for label, width in zip(labels, widths, strict=True)):
-            return font
-    return _font(smallest)
+        tried = font(size)
+        if all(tried.getlength(label) <= width for label, width in zip(labels, widths, strict=True)):
+            return tried
+    return font(smallest)
 
 
 def _font_size(wanted: int) -> int:

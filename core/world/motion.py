@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .render import coverage
-from .scene import SIZE, SPEED, bounce
+from .scene import OFFSTAGE, SIZE, SPEED, bounce
 
 TOLERANCE = 4.0
 """Pixels: a centroid that far off agrees to 1 / e."""
@@ -30,7 +30,10 @@ _REACH, _FINENESS = 1.5, 64  # of the tables below: no shape of radius 1 reaches
 
 @dataclass(frozen=True)
 class Motion:
-    """One object's hidden quantities: speed in pixels a frame, the rest in pixels, as in `scene.Scenes`."""
+    """One object's hidden quantities: speed in pixels a frame, the rest in pixels, as in `scene.Scenes`.
+
+    A negative speed, which only an excerpt can have, is against the prompted direction.
+    """
 
     speed: float
     start: float
@@ -43,7 +46,8 @@ class Track:
     """One object's detections, turned so that it moves along the first axis; all [F].
 
     along, across: centroid of the visible part, pixels; share: visible area over full area; visible, at_border,
-    occluded: bool. `shape` indexes the vocabulary; `sign` is +1 or -1, the prompted direction.
+    occluded: bool. `shape` indexes the vocabulary; `sign` is +1 or -1, the prompted direction. An `excerpt` begins
+    anywhere on the object's way and in either direction, the first frame of a whole video as the prompt says.
     """
 
     along: Tensor
@@ -56,9 +60,15 @@ class Track:
     horizontal: bool
     sign: float
     radius: float
+    excerpt: bool = False
 
     def __len__(self) -> int:
         return len(self.along)
+
+    @property
+    def starts(self) -> tuple[float, float]:
+        """Where the object may be in the first frame, pixels along the axis."""
+        return (-(self.radius + OFFSTAGE), SIZE + self.radius + OFFSTAGE) if self.excerpt else _PLACES
 
 
 def agreement(residual: Tensor, expected: Tensor, found: Tensor, found_visible: Tensor) -> Tensor:
@@ -75,10 +85,10 @@ def agreement(residual: Tensor, expected: Tensor, found: Tensor, found_visible: 
 def fit_motion(track: Track) -> Motion:
     """The motion that the most frames agree with; frames that agree with none count as lost, wherever they are."""
     horizon = min(len(track), _HORIZON)
-    best = _best(track, horizon, _global_grid(track.radius))
+    best = _best(track, horizon, _global_grid(track))
     while True:
         for halving in range(4):
-            best = _best(track, horizon, _local_grid(best, track.radius, horizon, 0.5**halving))
+            best = _best(track, horizon, _local_grid(best, track, horizon, 0.5**halving))
         if horizon == len(track):
             return Motion(*best.tolist())
         horizon = min(2 * horizon, len(track))
@@ -89,20 +99,23 @@ def _one_sided(expected: Tensor, found: Tensor, found_visible: Tensor) -> Tensor
     return torch.where((expected > HIDDEN) | found_visible, 1 - seen / _LENIENT, 1.0).clamp(0, 1)
 
 
-def _global_grid(radius: float) -> tuple[Tensor, ...]:
+def _global_grid(track: Track) -> tuple[Tensor, ...]:
+    speeds = torch.linspace(*SPEEDS, 24)
     return (
-        torch.linspace(*SPEEDS, 24),
+        torch.cat([-speeds.flip(0), speeds]) if track.excerpt else speeds,
+        torch.linspace(*track.starts, 78 if track.excerpt else 39),
         torch.linspace(*_PLACES, 39),
-        torch.linspace(*_PLACES, 39),
-        radius * torch.tensor([0.94, 1.0, 1.06]),
+        track.radius * torch.tensor([0.94, 1.0, 1.06]),
     )
 
 
-def _local_grid(best: Tensor, radius: float, horizon: int, scale: float) -> tuple[Tensor, ...]:
+def _local_grid(best: Tensor, track: Track, horizon: int, scale: float) -> tuple[Tensor, ...]:
     """Two steps to each side; the steps move the end of the track by about 2 px times scale."""
+    radius = track.radius
     steps = scale * torch.tensor([2.0 / horizon, 1.0, 1.0, 0.03 * radius])
     slack = _RADIUS_SLACK * radius
-    bounds = (SPEEDS, _PLACES, _PLACES, (radius - slack, radius + slack))
+    speeds = SPEEDS if best[0] > 0 else (-SPEEDS[1], -SPEEDS[0])
+    bounds = (speeds, track.starts, _PLACES, (radius - slack, radius + slack))
     return tuple(
         (centre + step * torch.arange(-2, 3)).clamp(*bound)
         for centre, step, bound in zip(best, steps, bounds, strict=True)

@@ -46,16 +46,18 @@ def fit_overlap(track: Track, mask: Tensor, front: Tensor, first: Motion) -> Mot
     best = torch.tensor(astuple(first))
     for _ in range(_ROUNDS):
         tries = best + reach * torch.randn(_TRIES, len(best), generator=generator)
-        tries = torch.cat([best[None], _within_bounds(tries)])
+        tries = torch.cat([best[None], _within_bounds(tries, track)])
         pictures = _expected_masks(track, tries, frames, front[frames], _STRIDE)
         best = tries[overlap(pictures, target).mean(1).argmax()]
         reach = _NARROWING * reach
     return Motion(*best.tolist())
 
 
-def _within_bounds(tries: Tensor) -> Tensor:
+def _within_bounds(tries: Tensor, track: Track) -> Tensor:
     speed, start, lane, radius = tries.unbind(1)
-    return torch.stack([speed.clamp(*SPEEDS), start.clamp(0, SIZE), lane.clamp(0, SIZE), radius.clamp(*RADII)], 1)
+    speed = speed.sign() * speed.abs().clamp(*SPEEDS) if track.excerpt else speed.clamp(*SPEEDS)
+    start = start.clamp(*(track.starts if track.excerpt else (0, SIZE)))
+    return torch.stack([speed, start, lane.clamp(0, SIZE), radius.clamp(*RADII)], 1)
 
 
 def _expected_masks(track: Track, motions: Tensor, frames: Tensor, front: Tensor, stride: int) -> Tensor:

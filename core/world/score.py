@@ -62,12 +62,14 @@ class _Explanation:
 
 
 @torch.no_grad()
-def score_video(frames: Tensor, prompt: str) -> VideoScore:
+def score_video(frames: Tensor, prompt: str, *, excerpt: bool = False) -> VideoScore:
     """Measure a toy-world video against its prompt.
 
     Args:
         frames: [F, 96, 96, 3] floating point in [0, 1], F >= 1; from about 5 frames on, motion says something.
         prompt: a sentence of the toy world.
+        excerpt: the frames are cut out of the middle of a video, so that objects may be anywhere on their way and
+            on the way back. Fitted speeds against the prompted direction are then negative.
 
     Raises:
         DummyForcingError: frames of another shape or dtype, or a prompt outside the vocabulary.
@@ -76,7 +78,7 @@ def score_video(frames: Tensor, prompt: str) -> VideoScore:
     _check(frames)
     video = frames.detach().float().cpu().nan_to_num(0).clamp(0, 1)
     found, intruders = detect(video, [COLOURS.index(thing.colour) for thing in things])
-    objects = tuple(_score_object(found, index, thing) for index, thing in enumerate(things))
+    objects = tuple(_score_object(found, index, thing, excerpt) for index, thing in enumerate(things))
     total = sum(item.total for item in objects) / len(objects)
     return VideoScore(total * max(0.0, 1 - _INTRUDER_COST * intruders), intruders, objects)
 
@@ -91,10 +93,10 @@ def _check(frames: Tensor) -> None:
         raise DummyForcingError(f"the toy world is scored on floats in [0, 1], got {frames.dtype}; divide by 255")
 
 
-def _score_object(found: Detections, index: int, thing: ObjectPrompt) -> ObjectScore:
+def _score_object(found: Detections, index: int, thing: ObjectPrompt, excerpt: bool) -> ObjectScore:
     if not found.visible[index].any():
         return ObjectScore(str(thing), 0.0, 0.0, 0.0, 0.0, None)
-    shapes, best = _explain(found, index, thing)
+    shapes, best = _explain(found, index, thing, excerpt)
     shape = (shapes == SHAPES.index(thing.shape)).float().mean().item() if len(shapes) else 0.0
     area, x, y = moments(best.mask)
     full_area = unit_area(best.track.shape) * best.fit.radius**2
@@ -105,22 +107,22 @@ def _score_object(found: Detections, index: int, thing: ObjectPrompt) -> ObjectS
     return ObjectScore(str(thing), *terms, sum(terms) / 3, best.fit)
 
 
-def _explain(found: Detections, index: int, thing: ObjectPrompt) -> tuple[Tensor, _Explanation]:
+def _explain(found: Detections, index: int, thing: ObjectPrompt, excerpt: bool) -> tuple[Tensor, _Explanation]:
     """The shape seen in each frame that shows one (any number of frames), and what explains them best."""
     adequate = found.visible[index] & (found.area[index] > _ADEQUATE_AREA)
     clear = adequate & found.clear[index]
     if clear.any():
         shapes = _outlined_shapes(found, index, clear)
-        return shapes, _fit(found, index, thing, int(shapes.mode().values))
-    explanations = [_fit(found, index, thing, shape) for shape in range(len(SHAPES))]
+        return shapes, _fit(found, index, thing, int(shapes.mode().values), excerpt)
+    explanations = [_fit(found, index, thing, shape, excerpt) for shape in range(len(SHAPES))]
     overlaps = torch.stack([overlap(item.mask, found.mask[index]) for item in explanations])
     return overlaps[:, adequate].argmax(0), explanations[int(overlaps.mean(1).argmax())]
 
 
-def _fit(found: Detections, index: int, thing: ObjectPrompt, shape: int) -> _Explanation:
+def _fit(found: Detections, index: int, thing: ObjectPrompt, shape: int, excerpt: bool) -> _Explanation:
     """Fit centroids, and pixels too where few frames have the object's true centroid."""
     front = found.mask[:index].sum(0)
-    track = _track(found, index, thing, shape)
+    track = _track(found, index, thing, shape, excerpt)
     fit = fit_motion(track)
     clear = found.clear[index]
     if clear.sum() < _ENOUGH_CLEAR and not clear[found.visible[index]].all():
@@ -151,7 +153,7 @@ def _crop(mask: Tensor, x: Tensor, y: Tensor, half: int = 26) -> tuple[Tensor, T
     return crop, dx[:, None, None, :], dy[:, None, :, None]
 
 
-def _track(found: Detections, index: int, thing: ObjectPrompt, shape: int) -> Track:
+def _track(found: Detections, index: int, thing: ObjectPrompt, shape: int, excerpt: bool) -> Track:
     direction = torch.tensor(DIRECTIONS.index(thing.direction))
     horizontal = bool(is_horizontal(direction))
     x, y = found.x[index], found.y[index]
@@ -167,6 +169,7 @@ def _track(found: Detections, index: int, thing: ObjectPrompt, shape: int) -> Tr
         horizontal=horizontal,
         sign=1.0 if is_positive(direction) else -1.0,
         radius=(full_area / unit_area(shape)).sqrt().clamp(*RADII).item(),
+        excerpt=excerpt,
     )
 
 

@@ -247,3 +247,19 @@ def test_half_precision_gives_the_same_score(returning):
 def test_refusals_say_why(video, prompt, message):
     with pytest.raises(DummyForcingError, match=message):
         score_video(video, prompt)
+
+
+@pytest.mark.parametrize("begin", [0, 137, 7600])
+def test_an_excerpt_may_begin_anywhere_on_the_way(begin):
+    """Objects may be out of view at first, or on their way back."""
+    scenes = draw_scenes(2, torch.Generator().manual_seed(5), single_share=0)
+    for index, video in enumerate(render(scenes, begin + FRAMES)):
+        score = score_video(video, write_prompt(scenes.objects(index)), excerpt=True)
+        assert score.total > 0.97
+        for item, speed in zip(score.objects, scenes.speed[index].tolist(), strict=True):
+            assert abs(item.motion_fit.speed) == pytest.approx(speed, abs=0.03)
+
+
+def test_no_excerpt_of_a_still_picture_moves():
+    score = score_video(bouncer()[:1].expand(len(FRAMES), -1, -1, -1), BOUNCER, excerpt=True)
+    assert score.objects[0].motion < 0.4
