@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import logging
 from typing import get_args
 
 from comfy_api.latest import io
 
+from ..core.checkpoints.running import family_loop
 from ..core.errors import DummyForcingError
 from ..core.heads.profile import HeadProfile
 from ..core.heads.programming import Cost
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.profiled import with_profile
-from .host import memory_config, with_memory
-from .model_facts import facts_of
+from .keep import AUTO, positions_input, with_keep
+from .model_facts import facts_of, model_facts
 from .types import HeadProfileType
+
+logger = logging.getLogger("dummy_forcing")
 
 _DEFAULT = DummyForcing()
 
@@ -97,6 +100,7 @@ class DummyForcingPatch(io.ComfyNode):
                     advanced=True,
                     tooltip="Recent latent frames that a dummy head keeps all the same; 1 costs nothing extra.",
                 ),
+                positions_input(),
             ],
             outputs=[
                 io.Model.Output(
@@ -116,6 +120,7 @@ class DummyForcingPatch(io.ComfyNode):
         classification_chunk: int = _DEFAULT.classification_chunk,
         cost: Cost = _DEFAULT.cost,
         packed_frames: int = _DEFAULT.packed_frames,
+        positions: str = AUTO,
     ) -> io.NodeOutput:
         options = {
             "dummy_ratio": dummy_ratio,
@@ -124,10 +129,25 @@ class DummyForcingPatch(io.ComfyNode):
             "classification_chunk": classification_chunk,
             "cost": cost,
         }
+        _check_family(model, profile)
         if profile is not None:
             check_profile(model, profile)
             options = with_profile(options, profile)
-        return io.NodeOutput(with_memory(model, replace(memory_config(model), keep=DummyForcing(**options))))
+        return io.NodeOutput(with_keep(model, DummyForcing(**options), positions))
+
+
+def _check_family(model, profile: HeadProfile | None) -> None:
+    """Families whose memory never lives long enough to be measured need a profile."""
+    facts = model_facts(model)
+    family = facts.family if facts else None
+    if family is None or not family.heads_note:
+        return
+    if family_loop(family).starts_over_each(family.chunk_frames) and profile is None:
+        raise DummyForcingError(
+            f"{family.heads_note}. Heads cannot be measured on the way either: connect a profile of Profile Dummy "
+            "Heads, or remove the Dummy Forcing Patch"
+        )
+    logger.warning("%s: %s", family.title, family.heads_note)
 
 
 def check_profile(model, profile: HeadProfile) -> None:

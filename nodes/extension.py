@@ -41,6 +41,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
     from .model_info import ARModelInfoNode
     from .pass_skip import ARPassSkip
     from .profile_heads import ProfileDummyHeads
+    from .prompt_schedule import ARPromptSchedule
     from .stream_video import StreamARVideo
     from .streaming_sampler import ARStreamingSamplerNode
     from .toy_world import ToyWorld
@@ -54,6 +55,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         StreamARVideo,
         ARStreamingSamplerNode,
         ProfileDummyHeads,
+        ARPromptSchedule,
         SaveHeadProfile,
         LoadHeadProfile,
         ARModelInfoNode,

@@ -35,6 +35,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..core.checkpoints.running import COMMON, FamilyLoop
 from ..core.errors import DummyForcingError
 from ..core.memory.config import MemoryConfig, VideoLayout
 from ..core.memory.forecast import forecast_kv
@@ -51,6 +52,7 @@ RUN_KEY = "dummy_forcing.run"
 PATCH_KEY = "dummy_forcing.patch"
 TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
 USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
+USUAL_STEPS = 5  # denoising passes of families that take several chunks at once
 NOT_REACHED = (
     "another node has replaced the model's forward and does not hand on to Dummy Forcing's; remove that node, or "
     "put it before the Dummy Forcing nodes"
@@ -285,16 +287,24 @@ def _origin(patch) -> str:
 
 def _sample_with_run(patch: ModelPatch, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
     """SAMPLER_SAMPLE wrapper: memories live exactly as long as one sampling, whatever ends it."""
-    options = _transformer_options(extra_args)
-    grid = chunk_grid(executor.class_obj, tuple(noise.shape), options)
-    with _running(guider, options, patch, executor.class_obj, grid, passes=len(sigmas) - 1):
+    options, sampler = _transformer_options(extra_args), executor.class_obj
+    if patch.loop != COMMON and not hasattr(sampler, "chunk_grid"):
+        logger.warning(
+            "this model's family has a loop of its own, which only Stream AR Video and the AR Streaming Sampler "
+            "know; %s runs it as an ordinary one",
+            type(sampler).__name__,
+        )
+    grid = chunk_grid(sampler, tuple(noise.shape), options, patch.loop, tuple(sigmas.tolist()))
+    with _running(guider, options, patch, sampler, grid, passes=len(sigmas) - 1):
         return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
 
-def chunk_grid(sampler, shape: tuple[int, ...], options: dict[str, Any]) -> ChunkGrid:
+def chunk_grid(
+    sampler, shape: tuple[int, ...], options: dict[str, Any], loop: FamilyLoop, sigmas: tuple[float, ...]
+) -> ChunkGrid:
     """How a sampler is going to cut latents of `shape`: ours says it, core's has it among its options."""
     if hasattr(sampler, "chunk_grid"):
-        return sampler.chunk_grid(shape, options)
+        return sampler.chunk_grid(shape, options, loop, sigmas)
     chunk = getattr(sampler, "extra_options", {}).get("num_frame_per_block", 1)
     opening = start_latents(options)
     first = chunk if opening is None else opening.shape[2]
@@ -305,6 +315,11 @@ def chunk_grid(sampler, shape: tuple[int, ...], options: dict[str, Any]) -> Chun
 def start_latents(options: dict[str, Any]) -> Tensor | None:
     """What `ARVideoI2V` has put before the video: raw latents [1, C, F, h, w], or None."""
     return options.get("ar_config", {}).get("initial_latent")
+
+
+def set_start_latents(options: dict[str, Any], latents: Tensor) -> None:
+    """Put raw latents [1, C, F, h, w] before the video, as `ARVideoI2V` does."""
+    options["ar_config"] = {**options.get("ar_config", {}), "initial_latent": latents}
 
 
 def _transformer_options(extra_args: dict[str, Any]) -> dict[str, Any]:
@@ -324,12 +339,15 @@ def _prepare_with_kv(patch: ModelPatch, executor, model, noise_shape, conds, *ar
     layout = video_layout(model, noise_shape, options.get(TOTAL_FRAMES_KEY, frames))
     one, two = (model.model.memory_required([batch, channels, n, height, width]) for n in (1, 2))
     kv_frames = math.ceil(forecast_kv(patch.memory, causal_backbone(model), layout).peak_bytes / (two - one))
-    shape = [batch, channels, layout.chunk_frames + kv_frames, height, width]
+    shape = [batch, channels, layout.pass_frames + kv_frames, height, width]
     return executor(model, shape, conds, *args, **kwargs)
 
 
 def video_layout(model, shape, total_frames: int, chunk_frames: int = USUAL_CHUNK) -> VideoLayout:
     """What a memory must know of latents [B, C, F, h, w] that a MODEL is going to sample."""
+    loop = model_patch(model).loop
+    if loop.rollout is not None:
+        total_frames = min(total_frames, loop.rollout.frames)
     chunk = min(chunk_frames, total_frames)
     return VideoLayout(
         batch=shape[0],
@@ -338,6 +356,7 @@ def video_layout(model, shape, total_frames: int, chunk_frames: int = USUAL_CHUN
         total_frames=math.ceil(total_frames / chunk) * chunk,
         dtype=model.model.get_dtype_inference(),
         device=model.load_device,
+        pass_frames=loop.pass_frames(chunk, USUAL_STEPS),
     )
 
 

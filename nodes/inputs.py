@@ -58,3 +58,32 @@ def chunk_input() -> io.Int.Input:
         advanced=True,
         tooltip="Latent frames sampled together. 0 for what the family was trained with.",
     )
+
+
+def clean_pass_inputs() -> list[io.Float.Input | io.Boolean.Input]:
+    """What the pass does that writes keys and values."""
+    return [
+        io.Float.Input(
+            "context_noise",
+            default=0.0,
+            min=0.0,
+            max=0.99,
+            step=0.01,
+            optional=True,
+            advanced=True,
+            tooltip=(
+                "Noise level of the pass whose keys and values are kept. 0 is what all released models were "
+                "trained with."
+            ),
+        ),
+        io.Boolean.Input(
+            "refine",
+            default=False,
+            optional=True,
+            advanced=True,
+            tooltip=(
+                "Experimental: take what that pass predicts for the result, so that fewer steps do. Needs context "
+                "noise, about 0.1."
+            ),
+        ),
+    ]

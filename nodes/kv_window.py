@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from comfy_api.latest import io
 
 from ..core.memory.window import Window
-from .host import memory_config, with_memory
+from .keep import AUTO, positions_input, with_keep
 
 _DEFAULT = Window()
 
@@ -42,6 +40,7 @@ class ARKVWindow(io.ComfyNode):
                     max=1024,
                     tooltip="First latent frames of the video that always stay in sight. 0 for none.",
                 ),
+                positions_input(),
             ],
             outputs=[
                 io.Model.Output(
@@ -52,5 +51,5 @@ class ARKVWindow(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, size: int, sink: int) -> io.NodeOutput:
-        return io.NodeOutput(with_memory(model, replace(memory_config(model), keep=Window(sink=sink, size=size))))
+    def execute(cls, model, size: int, sink: int, positions: str = AUTO) -> io.NodeOutput:
+        return io.NodeOutput(with_keep(model, Window(sink=sink, size=size), positions))

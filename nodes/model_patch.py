@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..core.checkpoints.running import COMMON, FamilyLoop
 from ..core.memory.config import MemoryConfig
 from ..core.stream.pass_skip import PassSkip
 
@@ -15,7 +16,9 @@ class ModelPatch:
     Attributes:
         memory: what is kept and read.
         skip: denoising passes that are skipped; None computes all.
+        loop: what the model's family does differently in the course of a video.
     """
 
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     skip: PassSkip | None = None
+    loop: FamilyLoop = COMMON

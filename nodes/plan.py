@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..core.checkpoints.families import Family
+from ..core.checkpoints.running import FamilyLoop
 from ..core.errors import DummyForcingError
 from ..core.stream.config import StreamConfig
-from ..core.stream.sigmas import even_steps, warp_steps
+from ..core.stream.sigmas import even_steps, levels_from_strength, warp_steps
 from ..core.stream.tally import pixel_frames
 from ..core.wan.shape import PATCH
 from ..core.wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
@@ -27,16 +28,17 @@ class VideoPlan:
     latent_frames: int
     chunk_frames: int
     sigmas: tuple[float, ...]
-
     opening_frames: int = 0
+    context_noise: float = 0.0
+    refine: bool = False
 
     @property
     def latent_size(self) -> tuple[int, int]:
         """Height and width in latent pixels."""
         return self.height // PIXELS_PER_LATENT, self.width // PIXELS_PER_LATENT
 
-    def stream_config(self, channels: int) -> StreamConfig:
-        """The same for the chunk loop."""
+    def stream_config(self, channels: int, loop: FamilyLoop) -> StreamConfig:
+        """The same for the chunk loop of a family."""
         return StreamConfig(
             sigmas=self.sigmas,
             chunk_frames=self.chunk_frames,
@@ -44,17 +46,28 @@ class VideoPlan:
             latent_size=self.latent_size,
             channels=channels,
             opening_frames=self.opening_frames,
+            context_noise=self.context_noise,
+            refine=self.refine,
+            **loop.options(self.sigmas),
         )
 
 
 def plan_video(
-    facts: ARModelInfo, width: int, height: int, length: int, steps: int, chunk_frames: int, opening_frames: int = 0
+    facts: ARModelInfo,
+    width: int,
+    height: int,
+    length: int,
+    steps: int,
+    chunk_frames: int,
+    opening_frames: int = 0,
+    strength: float = 1.0,
 ) -> VideoPlan:
     """Settings of a video; 0 stands for the family's own.
 
     Args:
         length: pixel frames.
-        opening_frames: latent frames of a start image.
+        opening_frames: latent frames of a start image or video.
+        strength: how much of a video to change is replaced; 1 for all of it.
 
     Raises:
         DummyForcingError: a size or length that the model cannot run, or no family to take a default from.
@@ -67,7 +80,8 @@ def plan_video(
             raise DummyForcingError(f"a {name} of {side} does not fit the model; use a multiple of {_PIXEL_STEP}")
     chunk = chunk_frames or _default(family, "chunk_frames").chunk_frames
     latents = _latent_frames(length, family, chunk, opening_frames)
-    return VideoPlan(width, height, latents, chunk, _sigmas(family, steps), opening_frames)
+    sigmas = levels_from_strength(_sigmas(family, steps), strength)
+    return VideoPlan(width, height, latents, chunk, sigmas, opening_frames)
 
 
 def _default(family: Family | None, what: str) -> Family:
@@ -84,7 +98,7 @@ def _latent_frames(length: int, family: Family | None, chunk: int, opening: int)
     if (length - 1) % FRAMES_PER_LATENT or latents <= opening or (latents - opening) % chunk:
         below = max(opening + chunk, latents - (latents - opening) % chunk)
         fitting = [pixel_frames(below), pixel_frames(below + chunk)]
-        start = f", {opening} latent frame(s) of a start image" if opening else ""
+        start = f" behind {opening} latent frame(s) to begin with" if opening else ""
         raise DummyForcingError(
             f"a length of {length} frames does not fit chunks of {chunk} latent frames{start}; "
             f"use {fitting[0]} or {fitting[1]}"

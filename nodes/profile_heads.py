@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..core.checkpoints.running import COMMON
 from ..core.heads.heat_map import draw_heat_map
 from ..core.heads.measure import (
     MeasuredOn,
@@ -130,7 +131,7 @@ def _plan(facts: ARModelInfo, width: int, height: int, chunks: int) -> VideoPlan
 
 def _measure(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | None) -> list[Tensor]:
     backbone = host.causal_backbone(model)
-    config = plan.stream_config(backbone.in_dim)
+    config = plan.stream_config(backbone.in_dim, COMMON)
     recorder = profile_recorder(len(backbone.blocks))
     passes = config.total_passes
     samples = []

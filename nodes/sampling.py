@@ -9,10 +9,13 @@ import torch
 
 from ..core.memory.memory import AttentionObserver
 from ..core.stream.events import Event
+from ..core.stream.material import NOTHING, Material
+from ..core.stream.rollout import ImageAnchor
 from . import host
 from .ar_sampler import ARStreamingSampler
 from .model_patch import ModelPatch
 from .plan import VideoPlan
+from .prompt_schedule import PromptPlan
 
 VAE_KEY = "dummy_forcing.vae"
 
@@ -27,15 +30,21 @@ def run_stream(
     observers: Sequence[AttentionObserver] = (),
     vae=None,
     keep_partial: bool = True,
+    given: Material = NOTHING,
+    prompts: PromptPlan | None = None,
+    anchor: ImageAnchor | None = None,
 ) -> None:
     """Sample a video under a guider of its own and hand every event to the consumer.
 
     The guider is given latents of one chunk, so that nothing grows with the length. A VAE given here is loaded
-    together with the model and stays loaded, so that chunks can be decoded in between.
+    together with the model and stays loaded, so that chunks can be decoded in between. `given` are raw latents as a
+    VAE makes them; the others are as in `stream_chunks`.
     """
     patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})
     options[host.TOTAL_FRAMES_KEY] = plan.latent_frames
+    if given.opening is not None:
+        host.set_start_latents(options, given.opening)
     if vae is not None:
         patched.set_additional_models(VAE_KEY, [vae.patcher])
     guider = comfy.samplers.CFGGuider(patched)
@@ -49,5 +58,10 @@ def run_stream(
         consumer=consumer,
         keep_latents=False,
         keep_partial=keep_partial,
+        prompts=prompts,
+        source=given.source,
+        anchor=anchor,
+        context_noise=plan.context_noise,
+        refine=plan.refine,
     )
     guider.sample(torch.zeros_like(latent), latent, sampler, torch.tensor(plan.sigmas), seed=seed)

@@ -17,7 +17,6 @@ from ..core.heads.roles import describe_roles
 from ..core.media.video import VideoWriter
 from ..core.stream.events import ChunkDone, Event
 from ..core.stream.material import Material
-from ..core.stream.prompts import NO_CHANGES
 from ..core.stream.rollout import ImageAnchor
 from ..core.stream.tally import RunReport, describe_run, pixel_frames
 from . import host
@@ -26,12 +25,9 @@ from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, si
 from .live import LiveView
 from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
-from .prompt_schedule import PromptPlan, embedding_of
+from .prompt_schedule import FRAME_RATE, PromptPlan, prompts_input
 from .sampling import run_stream
-from .types import PromptScheduleType
 from .vae_decoder import streaming_decoder
-
-FRAME_RATE = 16  # of all Wan 2.1 models
 
 
 class StreamARVideo(io.ComfyNode):
@@ -84,8 +80,8 @@ class StreamARVideo(io.ComfyNode):
                     types=[io.Image, io.Video, io.Latent],
                     optional=True,
                     tooltip=(
-                        "What the video begins with: a start image, or a video or latent that goes on. It counts in "
-                        "the length."
+                        "What the video begins with: a start image, or a video or latent that goes on. It counts "
+                        "in the length."
                     ),
                 ),
                 io.MultiType.Input(
@@ -103,11 +99,7 @@ class StreamARVideo(io.ComfyNode):
                     optional=True,
                     tooltip="With a source: how much of it is replaced. 1 leaves nothing of it.",
                 ),
-                PromptScheduleType.Input(
-                    "prompts",
-                    optional=True,
-                    tooltip="Later prompts, from AR Prompt Schedule; positive is the first.",
-                ),
+                prompts_input(),
                 *clean_pass_inputs(),
             ],
             outputs=[
@@ -153,9 +145,6 @@ class StreamARVideo(io.ComfyNode):
         config = plan.stream_config(channels, patch.loop)
         decoder = streaming_decoder(vae, channels)
         given = _given(start, source, vae, plan, channels)
-        schedule = NO_CHANGES
-        if prompts is not None:
-            schedule = prompts.schedule(embedding_of(positive), config, facts.family, FRAME_RATE)
         anchor = image_anchor(vae, model, config)
         view = LiveView(model, cls.hidden.unique_id, config)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
@@ -174,7 +163,7 @@ class StreamARVideo(io.ComfyNode):
                 recording,
                 vae=vae,
                 given=given,
-                prompts=schedule,
+                prompts=prompts,
                 anchor=anchor,
             )
             path = video.finish()

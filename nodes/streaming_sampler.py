@@ -5,6 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .ar_sampler import NOISE_RULES, ARStreamingSampler
+from .inputs import clean_pass_inputs
+from .prompt_schedule import PromptPlan, prompts_input
 
 
 class ARStreamingSamplerNode(io.ComfyNode):
@@ -42,10 +44,22 @@ class ARStreamingSamplerNode(io.ComfyNode):
                         "ComfyUI: the numbers of ComfyUI's own SamplerARVideo, to repeat a video made with it."
                     ),
                 ),
+                *clean_pass_inputs(),
+                prompts_input(),
             ],
             outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustomAdvanced.")],
         )
 
     @classmethod
-    def execute(cls, chunk_frames: int, noise_rule: str = NOISE_RULES[0]) -> io.NodeOutput:
-        return io.NodeOutput(ARStreamingSampler(chunk_frames, noise_rule))
+    def execute(
+        cls,
+        chunk_frames: int,
+        noise_rule: str = NOISE_RULES[0],
+        context_noise: float = 0.0,
+        refine: bool = False,
+        prompts: PromptPlan | None = None,
+    ) -> io.NodeOutput:
+        sampler = ARStreamingSampler(
+            chunk_frames, noise_rule, prompts=prompts, context_noise=context_noise, refine=refine
+        )
+        return io.NodeOutput(sampler)

@@ -6,3 +6,6 @@ from comfy_api.latest import io
 
 HeadProfileType = io.Custom("DUMMY_FORCING_HEAD_PROFILE")
 """Carries a `core.heads.profile.HeadProfile`."""
+
+PromptScheduleType = io.Custom("DUMMY_FORCING_PROMPT_SCHEDULE")
+"""Carries a `nodes.prompt_schedule.PromptPlan`."""

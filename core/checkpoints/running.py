@@ -1,0 +1,79 @@
+"""How a family is run: its row of the table as memory, positions and loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..memory.config import MemoryConfig
+from ..memory.dense import Dense
+from ..memory.keep import KeepPolicy
+from ..memory.rope import Absolute, Relative
+from ..memory.window import RollingWindow, Window
+from ..stream.rollout import Rollout
+from .family import Family
+
+_TRAINED_FRAMES = 21  # of nearly all families; for models of which nothing is known
+
+
+@dataclass(frozen=True)
+class FamilyLoop:
+    """What a family's loop does differently; fields as in `StreamConfig`."""
+
+    first_sigmas: tuple[float, ...] | None = None
+    rolling: bool = False
+    rollout: Rollout | None = None
+
+    def options(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+        """For a `StreamConfig` with these noise levels; a video made from another has no special first chunk."""
+        first = self.first_sigmas if sigmas[0] == 1 else None
+        return {"first_sigmas": first, "rolling": self.rolling, "rollout": self.rollout}
+
+    def pass_frames(self, chunk_frames: int, denoising_passes: int) -> int:
+        """Most latent frames that a pass has."""
+        return chunk_frames * denoising_passes if self.rolling else chunk_frames
+
+    def starts_over_each(self, chunk_frames: int) -> bool:
+        """Whether every chunk has a memory of its own."""
+        return self.rollout is not None and self.rollout.frames - self.rollout.context <= chunk_frames
+
+
+COMMON = FamilyLoop()
+
+
+def family_loop(family: Family | None) -> FamilyLoop:
+    """The loop of a family, the common one if it is not known."""
+    if family is None:
+        return COMMON
+    rollout = None
+    if family.loop == "restart":
+        rollout = Rollout(family.context_frames + family.restart_frames, family.context_frames)
+    return FamilyLoop(family.first_sigmas, family.loop == "rolling", rollout)
+
+
+def family_memory(family: Family) -> MemoryConfig:
+    """What a family's models keep and read as they were trained."""
+    keep: KeepPolicy = Dense()
+    if family.loop == "rolling":
+        keep = RollingWindow(family.sink, family.window)
+    elif family.window is not None:
+        keep = Window(family.sink, family.window, family.sink_average)
+    return MemoryConfig(keep, _family_rope(family))
+
+
+def positions_for(keep: KeepPolicy, family: Family | None) -> Absolute | Relative:
+    """Positions under a policy that was chosen by hand.
+
+    Where the family says nothing else, opening frames stay within the distance that the model was trained for, and
+    nothing changes before a video is longer than that.
+    """
+    if keep.keeps_all:
+        return Absolute()
+    if family is not None and family.rope == "relative":
+        return _family_rope(family)
+    return Relative(_TRAINED_FRAMES if family is None else family.latent_frames)
+
+
+def _family_rope(family: Family) -> Absolute | Relative:
+    """Families with window-relative positions count them without a gap behind the sink."""
+    return Relative(1) if family.rope == "relative" or family.loop == "rolling" else Absolute()
