@@ -14,7 +14,7 @@ from .files import read_checkpoint, read_tensors
 from .lora_rules import LoraFile, check_lora, merged_already, read_lora
 from .normal import NormalBackbone, normalise
 
-_FOLDERS_SHOWN = 2  # of a path, those nearest to the file: they often say what the file's own name does not
+_FOLDERS_SHOWN = 3  # of a path, those nearest to the file: they often say what the file's own name does not
 
 
 @dataclass(frozen=True, eq=False)
