@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.model_management
@@ -171,12 +171,12 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         if denoise_mask is not None:
             raise DummyForcingError("a noise mask cannot be used with AR streaming; remove the node that sets it")
         options = extra_args["model_options"].setdefault("transformer_options", {})
-        loop, levels = host.model_patch(model_wrap.model_patcher).loop, tuple(sigmas.tolist())
-        config = self._config(tuple(noise.shape), options, loop, levels)
+        patch, levels = host.model_patch(model_wrap.model_patcher), tuple(sigmas.tolist())
+        config = replace(self._config(tuple(noise.shape), options, patch.loop, levels), skip=patch.skip)
         material = self._material(model_wrap, options, latent_image, noise.shape[0], config)
         source = self._noise(noise, extra_args.get("seed") or 0, config)
         progress = _Progress(callback, config)
-        grid = self.chunk_grid(tuple(noise.shape), options, loop, levels)
+        grid = self.chunk_grid(tuple(noise.shape), options, patch.loop, levels)
         with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1) as run:
             denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
             prompts = self._schedule(model_wrap, config)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dummy_forcing.core.checkpoints.load import load_backbone
+from dummy_forcing.core.checkpoints.running import FamilyLoop
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
@@ -139,7 +140,8 @@ def test_each_conditioning_has_a_residual_of_its_own(golden, golden_model, maker
 
 def test_patches_may_come_in_any_order(golden_model, sample, core_sampler):
     one, other = skipping(forced(golden_model)), forced(skipping(golden_model))
-    assert door.model_patch(one) == door.model_patch(other) == ModelPatch(MemoryConfig(DummyForcing()), PassSkip())
+    expected = ModelPatch(door.memory_config(forced(golden_model)), PassSkip())
+    assert door.model_patch(one) == door.model_patch(other) == expected
     assert torch.equal(sample(one, core_sampler(), frames=9), sample(other, core_sampler(), frames=9))
 
 
@@ -206,6 +208,12 @@ def test_residuals_are_freed(golden_model, host, maker, end, monkeypatch, sample
 def test_a_list_that_does_not_fit_the_steps_is_refused(golden_model, maker, passes, said, sample, request):
     with pytest.raises(DummyForcingError, match=said):
         sample(skipping(golden_model, passes), request.getfixturevalue(maker)(), frames=3)
+
+
+def test_joint_passes_cannot_be_skipped(golden_model, sample, our_sampler):
+    model = door.with_patch(golden_model, ModelPatch(skip=PassSkip(), loop=FamilyLoop(rolling=True)))
+    with pytest.raises(DummyForcingError, match="joint passes cannot be skipped"):
+        sample(model, our_sampler(), frames=6)
 
 
 def test_bad_lists_are_refused_by_the_node(golden_model):
