@@ -1,6 +1,7 @@
 """The nodes that make videos and measure heads, on the toy world in the real ComfyUI."""
 
 import av
+import numpy as np
 import pytest
 import torch
 
@@ -87,6 +88,35 @@ def test_a_patch_shrinks_the_reported_memory_and_names_the_roles(toy):
     patched = DummyForcingPatch.execute(toy[0], 0.5, 1).args[0]
     dense, forced = stream(toy, 81).args[2], stream(toy, 81, model=patched).args[2]
     assert "36 heads" in forced and "18 dummy" in forced and "heads" not in dense
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What progress bars send to the frontend: value, maximum and preview."""
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda *report, node_id: seen.append(report))
+    return seen
+
+
+def test_progress_counts_chunks_times_passes(toy, shown):
+    stream(toy, 33)
+    values = [value for value, _, _ in shown]
+    assert {maximum for _, maximum, _ in shown} == {3 * 5}
+    assert values == sorted(set(values)) and values[-1] == 3 * 5
+
+
+def test_previews_walk_through_the_chunk_decoded_last(toy, shown):
+    video = frames_of(stream(toy, 33).args[0])
+    previews = [preview[1] for _, _, preview in shown if preview is not None]
+    assert len(previews) == 2 * 5  # the core's own, of the first chunk, are off by default
+    for chunk, first in ((0, 0), (1, 9)):
+        found = [np.asarray(image).astype(float) for image in previews[5 * chunk : 5 * chunk + 5]]
+        length = 9 if chunk == 0 else 12
+        expected = [video[first + length * index // 5].astype(float) for index in range(5)]
+        assert max(abs(one - other).mean() for one, other in zip(found, expected, strict=True)) < 5  # through H.264
+        assert abs(found[0] - found[-1]).mean() > 1
 
 
 def test_an_interrupt_keeps_the_finished_chunks(toy, host, monkeypatch):
