@@ -7,8 +7,10 @@ names, and the "config" entry of safetensors metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from .files import SUFFIX
 from .pickles import containers
@@ -18,38 +20,39 @@ _PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
 _OTHERWISE = "model."
 _FEW = 5  # fewer names with a prefix do not make it the model's
 _SIGN = "head.modulation"
+_PATCHES = "patch_embedding.weight"
+_OF_A_CONVOLUTION = 5  # dimensions
 _STATE_DICT = "state_dict"
 
 CAUSAL, BIDIRECTIONAL, NOTHING = "a causal model", "an ordinary bidirectional model", "no model that it knows"
 
 
-def loaded_as(path: Path, names: Collection[str], metadata: Mapping[str, str], shards: int = 1) -> str:
+def loaded_as(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shards: int = 1) -> str:
     """One of CAUSAL, BIDIRECTIONAL and NOTHING, for a file that holds a complete Wan 2.1 text-to-video backbone.
 
     Args:
         path: of the file, or of the folder of its shards.
-        names: of the tensors as `files.read_checkpoint` gives them.
-        metadata: of the file.
+        tensors, metadata: as `files.read_checkpoint` gives them.
         shards: number of files.
     """
     if shards > 1 or path.is_dir():
         return NOTHING
     if path.suffix.lower() not in _SAFETENSORS:
-        names, metadata = _in_pickle(path, names), {}
-    prefix = max(_PREFIXES, key=lambda each: sum(name.startswith(each) for name in names))
-    if sum(name.startswith(prefix) for name in names) <= _FEW:
+        tensors, metadata = _in_pickle(path, tensors), {}
+    prefix = max(_PREFIXES, key=lambda each: sum(name.startswith(each) for name in tensors))
+    if sum(name.startswith(prefix) for name in tensors) <= _FEW:
         prefix = _OTHERWISE
-    bare = {name.removeprefix(prefix) for name in names if name.startswith(prefix)} or set(names)
-    if _SIGN not in bare:
+    bare = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)} or tensors
+    if _SIGN not in bare or _PATCHES not in bare or bare[_PATCHES].ndim != _OF_A_CONVOLUTION:
         return NOTHING
     return CAUSAL if _says_causal(metadata) else BIDIRECTIONAL
 
 
-def _in_pickle(path: Path, names: Collection[str]) -> Collection[str]:
-    """Names as ComfyUI has them, which unwraps "state_dict" or a container that is alone."""
+def _in_pickle(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors by the names that ComfyUI has for them: it unwraps "state_dict" or a container that is alone."""
     outer = containers(path)
     inner = _STATE_DICT if _STATE_DICT in outer else outer[0] if len(outer) == 1 else ""
-    return [name.removeprefix(f"{inner}.") for name in names] if inner else names
+    return {name.removeprefix(f"{inner}."): each for name, each in tensors.items()} if inner else tensors
 
 
 def _says_causal(metadata: Mapping[str, str]) -> bool:
