@@ -12,9 +12,10 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -131,22 +132,24 @@ def mean_terms(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: fmean(row[name] for row in rows) for name in rows[0]}
 
 
-def in_workers(workers: int, work: Callable, tasks: Sequence[tuple]) -> None:
-    """Run `work` for all argument tuples, in processes of one thread each."""
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        for running in [pool.submit(work, *task) for task in tasks]:
-            running.result()
+def make(case: Case, latents: int, work: Path) -> None:
+    """Stream a video and score it, the ends first: they decide about drift."""
+    stream(case, latents, work)
+    bins = latents // BIN
+    for index in sorted(range(bins), key=lambda index: min(index, bins - 1 - index)):
+        score_bin(case, index, work)
 
 
 def collect(case: Case, bins: int, work: Path) -> dict:
-    """All that is known of a video."""
+    """All that is known of a video; bins not scored yet are left out."""
     with safe_open(work / f"{case.file}.safetensors", "pt") as stored:
         cost = json.loads(stored.metadata()["cost"])
-    scores = [json.loads((work / f"{case.file}-{index}.json").read_text()) for index in range(bins)]
+    files = {index * BIN: work / f"{case.file}-{index}.json" for index in range(bins)}
+    scores = {start: json.loads(file.read_text()) for start, file in files.items() if file.exists()}
     quarter = len(cost["seconds"]) // 4
     return {
         **vars(case),
-        "bins": [{"start": index * BIN, **score} for index, score in enumerate(scores)],
+        "bins": [{"start": start, **score} for start, score in scores.items()],
         "kv_bytes_first_last_max": [cost["kv_bytes"][0], cost["kv_bytes"][-1], max(cost["kv_bytes"])],
         "kv_bytes_from_chunk_2_on": sorted(set(cost["kv_bytes"][2:])),
         "median_seconds_first_last_quarter": [
@@ -156,19 +159,17 @@ def collect(case: Case, bins: int, work: Path) -> dict:
     }
 
 
-def summarise(videos: Sequence[dict]) -> Iterator[dict]:
+def summarise(videos: Sequence[dict], latents: int) -> Iterator[dict]:
     """One row per memory and positions: first against last quarter, over all prompts."""
     for keep, rope in product(KEEPS, ROPES):
         ours = [video for video in videos if (video["keep"], video["rope"]) == (keep, rope)]
         if not ours:
             continue
-        quarter = len(ours[0]["bins"]) // 4
         row = {"keep": keep, "rope": rope, "videos": len(ours)}
         for name in ("score", "motion"):
-            first, last = (
-                [each[name] for video in ours for each in video["bins"][part]]
-                for part in (slice(quarter), slice(-quarter, None))
-            )
+            scored = [each for video in ours for each in video["bins"]]
+            first = [each[name] for each in scored if each["start"] < latents // 4]
+            last = [each[name] for each in scored if each["start"] >= 3 * (latents // 4)]
             error = (stdev(first) ** 2 / len(first) + stdev(last) ** 2 / len(last)) ** 0.5
             row[name] = {"first": fmean(first), "last": fmean(last), "error_of_difference": error}
         row["kv_bytes"] = sorted({size for video in ours for size in video["kv_bytes_from_chunk_2_on"]})
@@ -183,11 +184,14 @@ def chart(videos: Sequence[dict]):
     for keep in KEEPS:
         lines = []
         for rope in ROPES:
-            ours = [video["bins"] for video in videos if (video["keep"], video["rope"]) == (keep, rope)]
-            if ours:
-                means = [fmean(each["score"] for each in same) for same in zip(*ours, strict=True)]
-                places = [each["start"] + OFFSET + EXCERPT / 2 for each in ours[0]]
-                lines.append(Line(rope, tuple(zip(places, means, strict=True))))
+            at: dict[int, list[float]] = {}
+            for video in videos:
+                if (video["keep"], video["rope"]) == (keep, rope):
+                    for each in video["bins"]:
+                        at.setdefault(each["start"], []).append(each["score"])
+            if at:
+                points = ((start + OFFSET + EXCERPT / 2, fmean(scores)) for start, scores in sorted(at.items()))
+                lines.append(Line(rope, tuple(points)))
         panels.append(Panel(keep, tuple(lines)))
     return draw_panels(panels, x_label="latent frame", y_range=(0.0, 1.0))
 
@@ -249,18 +253,18 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=2001, help="length, a multiple of 3")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="videos per memory")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--report", action="store_true", help="write what there is so far")
     parser.add_argument("--work", type=Path, default=ROOT / "out/toy_long_stream")
     options = parser.parse_args()
     work = options.work / str(options.latents)
     work.mkdir(parents=True, exist_ok=True)
     bins = options.latents // BIN
     used = PROMPTS[: options.prompts]
-    cases = [Case(keep, rope, prompt) for prompt, keep, rope in product(used, KEEPS, ROPES)]
-    for prompt in used:  # one prompt after the other: what is complete can be reported
-        ours = [case for case in cases if case.prompt == prompt]
-        in_workers(options.workers, stream, [(case, options.latents, work) for case in ours])
-        in_workers(options.workers, score_bin, [(case, index, work) for index in range(bins) for case in ours])
-    videos = [collect(case, bins, work) for case in cases]
+    cases = [Case(keep, rope, prompt) for prompt, rope, keep in product(used, reversed(ROPES), KEEPS)]
+    if not options.report:
+        with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+            list(pool.map(partial(make, latents=options.latents, work=work), cases))
+    videos = [collect(case, bins, work) for case in cases if (work / f"{case.file}.safetensors").exists()]
     results = {
         "setting": {
             "command": f"python benchmarks/toy_long_stream.py --latents {options.latents} --prompts {len(used)}",
@@ -271,7 +275,7 @@ def main() -> None:
             "date": datetime.date.today().isoformat(),
         },
         "references": references(),
-        "rows": list(summarise(videos)),
+        "rows": list(summarise(videos, options.latents)),
         "videos": videos,
     }
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")

@@ -92,7 +92,7 @@ class Memory:
     def _start(self, cut: Cut | None) -> None:
         self._cut = cut
         self._observers = [*self._given_observers, *self._keep.observers]
-        self._layers = [self._build(allocation) for allocation in self._keep.start()]
+        self._layers = [self._build(self._cut_short(allocation)) for allocation in self._keep.start()]
 
     @property
     def status(self) -> MemoryStatus:
@@ -151,15 +151,18 @@ class Memory:
             gap = cut if cut.begin > cut.opening else None
             self.restart(next_chunk, self._keep.shape.first_frames, new_prompt=True, cut=gap)
             return True
+        if self._cut is not None and cut.begin < self._cut.begin:
+            self._cut = replace(self._cut, begin=cut.begin)
         for store in self._stores():
             store.rewind(cut.begin)
         return False
 
     def forget(self, cut: Cut) -> None:
         """Forget all frames but those of the cut, and opening frames that heads keep anyway (KV flush)."""
-        self._cut = cut
+        opening = cut.opening if self._cut is None else min(cut.opening, self._cut.opening)
+        self._cut = replace(cut, opening=opening)
         for layer, stores in enumerate(self._layers):
-            self._layers[layer] = [fresh for store in stores for fresh in self._rebuilt(store)]
+            self._layers[layer] = [fresh for store in stores for fresh in self._without(cut, store)]
 
     def close(self) -> None:
         """Free every key and value; the memory cannot be used afterwards."""
@@ -173,26 +176,34 @@ class Memory:
     def _regroup(self, allocations: Sequence[Allocation]) -> None:
         for layer, allocation in enumerate(allocations):
             (old,) = self._layers[layer]
-            fresh = self._build(allocation, old.committed)
-            for store in fresh:
-                store.adopt(old)
-            self._layers[layer] = fresh  # frees the old store before the next layer allocates
+            # frees the old store before the next layer allocates
+            self._layers[layer] = self._build(self._cut_short(allocation), old)
 
-    def _rebuilt(self, old: FrameStore) -> list[FrameStore]:
-        fresh = self._build(old.members, old.committed)
-        for store in fresh:
-            store.adopt(old)
-        return fresh
+    def _without(self, cut: Cut, old: FrameStore) -> list[FrameStore]:
+        left = (
+            replace(member, retention=member.retention.forgetting(cut.opening, cut.begin)) for member in old.members
+        )
+        return self._build(tuple(left), old)
 
-    def _build(self, allocation: Allocation, committed: int = 0) -> list[FrameStore]:
-        """One store for all heads that hold equally many frames now and in the end."""
+    def _cut_short(self, allocation: Allocation) -> Allocation:
+        """An allocation for a video of which only some frames are left."""
+        if self._cut is None:
+            return allocation
+        opening, begin = self._cut.opening, self._cut.begin
+        return tuple(replace(member, retention=member.retention.cut(opening, begin)) for member in allocation)
+
+    def _build(self, allocation: Allocation, old: FrameStore | None = None) -> list[FrameStore]:
+        """One store for all heads that hold equally many frames now and in the end; takes over what `old` holds."""
+        committed = 0 if old is None else old.committed
         packed: dict[tuple[int, int | None], list[StoreHeads]] = {}
         for member in allocation:
-            if self._cut is not None:
-                member = replace(member, retention=member.retention.cut(self._cut.opening, self._cut.begin))
             if member.heads:
                 packed.setdefault((member.retention.held(committed), self._slots(member)), []).append(member)
-        return [FrameStore(self.layout, tuple(members), slots) for (_, slots), members in packed.items()]
+        fresh = [FrameStore(self.layout, tuple(members), slots) for (_, slots), members in packed.items()]
+        if old is not None:
+            for store in fresh:
+                store.adopt(old)
+        return fresh
 
     def _stores(self) -> Iterator[FrameStore]:
         return (store for layer in self._layers for store in layer)
@@ -208,7 +219,8 @@ class Memory:
     def _observe(self, layer: int, store: FrameStore, q: Tensor, ranges: Ranges, clock: ChunkClock) -> None:
         for observer in self._observers:
             if observer.wants(clock):
-                if len(store.members) > 1 or len(store.heads) < self.heads or len(ranges) > 1:
+                whole = len(ranges) == 1 and ranges[0][0] == 0
+                if len(store.members) > 1 or len(store.heads) < self.heads or not whole:
                     raise DummyForcingError(
                         "head scores need the whole history but heads have been grouped already; "
                         "profile under the Dense memory"

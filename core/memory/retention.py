@@ -58,12 +58,28 @@ class Retention:
         return sorted((*opening, *range(start, frames)), key=self.slot)
 
     def cut(self, first: int, begin: int) -> Retention:
-        """The same for a video of which only its `first` frames and those from `begin` on are left.
+        """The same for a video of which there are only its `first` frames and those from `begin` on.
 
         What keeps all of the history counts those first frames as its opening.
         """
-        opening = self.first if self.last is not None else max(self.first, min(first, begin))
+        if begin <= first:
+            return self
+        opening = first if self.last is None else min(self.first, first)
         return replace(self, first=opening, begin=max(self.begin, begin))
+
+    def forgetting(self, first: int, begin: int) -> Retention:
+        """The same once all frames before `begin` but the first ones are forgotten; opening frames stay anyway."""
+        gone_before = self.begin > self.first
+        return self.cut(self.first if gone_before else max(self.first, first), begin)
+
+    def rewound(self, frame: int) -> Retention:
+        """The same once frames from `frame` on are to be committed again.
+
+        A ring, which may have given slots of earlier ones away, forgets what it held and begins with `frame`.
+        """
+        if self.last is None and frame >= self._ring_begin:
+            return self
+        return replace(self, begin=frame)
 
     def reading(self, committed: int, frames: int, clean: bool) -> Reading:
         """What a pass over `frames` frames reads of the history, once `committed` frames have been committed.
@@ -73,10 +89,11 @@ class Retention:
         """
         opening = min(committed, self.first)
         recent = self.held(committed) - opening
-        if self.view is not None:
-            room = max(0, self.view - frames)
-            recent = min(recent, room if clean else max(0, room - opening))
-            opening = min(opening, room - recent)
+        if self.view is None:
+            return Reading(opening, recent, ((0, opening + recent),))
+        room = max(0, self.view - frames)
+        recent = min(recent, room if clean else max(0, room - opening))
+        opening = min(opening, room - recent)
         sink = range(min(committed, self.first) - opening, min(committed, self.first))
         newest = (self.slot(frame) for frame in range(committed - recent, committed))
         return Reading(opening, recent, _runs([*sink, *sorted(newest)]))

@@ -8,53 +8,77 @@ keys therefore gives the same attention as counting all positions anew within th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from ..wan.rope import move_in_time
 
 
 class Sink:
-    """The opening frames of the heads of one member of a store.
+    """Keeps the opening frames of some heads as they are, while the store holds what queries are to read.
 
-    k, v: keys, roped at the frames' own positions, and values [B, tokens, H, D]; views into the store, which is
-    what queries read. The fp32 copy made here is what is moved and averaged, so that rounding never adds up.
+    Each move starts from the copy, so that rounding never adds up; the copy of averaged frames is fp32, because a
+    weight of 0.999 is lost in half precision. The store's frames are handed in as views `k`, `v` [B, tokens, H, D],
+    keys roped at the frames' own positions.
     """
 
-    def __init__(self, k: Tensor, v: Tensor, tokens_per_frame: int):
-        self._k, self._v = k, v
-        self._keys = k.float()
-        self._values: Tensor | None = None
-        self._tokens = tokens_per_frame
-        self._shift: int | None = 0  # of the keys in the store; None where they are no longer up to date
+    def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, weight: float | None):
+        """shape: [B, tokens, H, D] of the opening frames. weight: theirs in averages; None: no averages."""
+        self._weight = weight
+        self._keys = torch.empty(shape, dtype=dtype if weight is None else torch.float32, device=device)
+        self._values = None if weight is None else torch.empty_like(self._keys)
+        self._copied = False
+        self._shift: int | None = 0  # of the keys in the store; None where an average is not there yet
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the opening frames."""
+        return self._keys.shape[1]
 
     @property
     def bytes(self) -> int:
         """Bytes of the copies."""
-        held = [self._keys] if self._values is None else [self._keys, self._values]
+        held = (self._keys,) if self._values is None else (self._keys, self._values)
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
-    def place(self, shift: int) -> None:
-        """Put the keys `shift` frames later than they were; 0 puts them back."""
+    def place(self, k: Tensor, v: Tensor, shift: int) -> None:
+        """Put the store's keys `shift` latent frames later than the frames' own positions."""
+        if shift and not self._copied:
+            self._copy(k, v)
         if shift != self._shift:
+            k.copy_(move_in_time(self._keys, shift) if shift else self._keys)
             self._shift = shift
-            self._k.copy_(move_in_time(self._keys, shift) if shift else self._keys)
 
-    def absorb(self, frame: int, k: Tensor, v: Tensor, weight: float) -> None:
+    def absorb(self, k: Tensor, v: Tensor, frame: int, leaving_k: Tensor, leaving_v: Tensor) -> None:
         """Average in a frame that leaves the window: weight * opening frame + (1 - weight) * leaving one.
 
-        The store's keys follow with the next `place`.
-
-        Leaving frames go round the opening ones, chunk by chunk in the same order (Reward-Forcing's code).
+        Leaving frames go round the opening ones, chunk by chunk in the same order (Reward-Forcing's code). The
+        store's keys follow with the next `place`.
 
         Args:
+            k, v: the opening frames in the store.
             frame: number of the leaving frame; its keys are roped at this position.
-            k, v: its keys and values [B, tokens, H, D].
+            leaving_k, leaving_v: its keys and values [B, tokens of a frame, H, D].
         """
-        if self._values is None:
-            self._values = self._v.float()
-        slot = frame % (self._keys.shape[1] // self._tokens)
-        at = slice(slot * self._tokens, (slot + 1) * self._tokens)
-        self._keys[:, at].lerp_(move_in_time(k.float(), slot - frame), 1 - weight)
-        self._values[:, at].lerp_(v.float(), 1 - weight)
-        self._v[:, at] = self._values[:, at].to(self._v.dtype)
+        if not self._copied:
+            self._copy(k, v)
+        tokens = leaving_k.shape[1]
+        slot = frame % (k.shape[1] // tokens)
+        at = slice(slot * tokens, (slot + 1) * tokens)
+        self._keys[:, at].lerp_(move_in_time(leaving_k.float(), slot - frame), 1 - self._weight)
+        self._values[:, at].lerp_(leaving_v.float(), 1 - self._weight)
+        v[:, at] = self._values[:, at]
         self._shift = None
+
+    def release(self, k: Tensor, v: Tensor) -> None:
+        """Put the store's keys back to their own positions; from here on the store's frames count."""
+        self.place(k, v, 0)
+        self._copied = False
+
+    def _copy(self, k: Tensor, v: Tensor) -> None:
+        self._keys.copy_(k)
+        if self._values is not None:
+            self._values.copy_(v)
+        self._copied = True

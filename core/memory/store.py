@@ -67,8 +67,8 @@ class FrameStore:
         self.heads = tuple(head for member in members for head in member.heads)
         self.committed = 0
         self._growable = slots is None
-        self._sinks: dict[int, Sink] = {}
         self._allocate(_FIRST_SLOTS if slots is None else slots)
+        self._sinks = [self._make_sink(member, slots) for member in members]
 
     def _allocate(self, slots: int) -> None:
         layout = self.layout
@@ -77,6 +77,15 @@ class FrameStore:
         self.k = torch.empty(shape, dtype=layout.dtype, device=layout.device)
         self.v = torch.empty_like(self.k)
 
+    def _make_sink(self, member: StoreHeads, slots: int | None) -> Sink | None:
+        """Room for opening frames that may change in the course of the video; allocated now, so that bytes stay."""
+        layout, retention = self.layout, member.retention
+        if not retention.first or (layout.span is None and retention.average is None):
+            return None
+        frames = retention.first if slots is None else min(retention.first, slots)
+        shape = (layout.batch, frames * layout.tokens_per_frame, len(member.heads), layout.head_dim)
+        return Sink(shape, layout.dtype, layout.device, retention.average)
+
     @property
     def held(self) -> int:
         """Frames of history held at present."""
@@ -84,8 +93,8 @@ class FrameStore:
 
     @property
     def bytes(self) -> int:
-        """Bytes allocated for keys and values, tail included."""
-        return 2 * self.k.numel() * self.k.element_size() + sum(sink.bytes for sink in self._sinks.values())
+        """Bytes allocated for keys and values, tail and copies of opening frames included."""
+        return 2 * self.k.numel() * self.k.element_size() + sum(sink.bytes for sink in self._sinks if sink)
 
     def write(self, k: Tensor, v: Tensor, clock: ChunkClock) -> Ranges:
         """Write a pass's keys and values [B, L, H, D] to the tail; returns the key positions to read now."""
@@ -118,9 +127,9 @@ class FrameStore:
         """
         start, end = clock.memory_frame, clock.memory_frame + clock.frames
         tail = self.held
-        for index, (member, heads) in enumerate(self._members()):
+        for member, heads, sink in self._members():
             if member.retention.average is not None:
-                self._average(index, member, heads, end)
+                self._average(sink, member.retention, heads, start, end)
             for frame in range(start, end):
                 if member.retention.keeps(frame, end):
                     self._copy(tail + frame - start, member.retention.slot(frame), heads)
@@ -130,8 +139,8 @@ class FrameStore:
         """Take over the history that this store's heads keep from `other`, which must hold it."""
         n = self.layout.tokens_per_frame
         self.committed = other.committed
-        other.settle()
-        for member, heads in self._members():
+        other.release_sinks()
+        for member, heads, _ in self._members():
             chosen, source = other.find(member.heads)
             for frame in member.retention.kept(self.committed):
                 into = _frame(member.retention.slot(frame), n)
@@ -144,16 +153,16 @@ class FrameStore:
         chosen = [self.heads.index(head) for head in heads]
         return chosen, next(member.retention for member in self.members if heads[0] in member.heads)
 
-    def settle(self) -> None:
-        """Put moved opening frames back to their own positions."""
-        for sink in self._sinks.values():
-            sink.place(0)
+    def release_sinks(self) -> None:
+        """Put moved opening frames back to their own positions and forget their copies."""
+        for _, heads, sink in self._members():
+            if sink is not None:
+                sink.release(*self._opening(sink, heads))
 
     def rewind(self, frame: int) -> None:
-        """Forget the recent frames and go on as if only the opening ones and nothing up to `frame` had been."""
-        self.members = tuple(
-            replace(member, retention=member.retention.cut(self.committed, frame)) for member in self.members
-        )
+        """Go on with this frame, which has been committed before; see `Retention.rewound` for what is left."""
+        self.release_sinks()
+        self.members = tuple(replace(member, retention=member.retention.rewound(frame)) for member in self.members)
         self.committed = frame
 
     def free(self) -> None:
@@ -161,40 +170,37 @@ class FrameStore:
         self.k = self.v = self.k.new_empty(0)
         self._sinks.clear()
 
-    def _members(self) -> Iterator[tuple[StoreHeads, slice]]:
-        """Members with the places of their heads in the tensors."""
+    def _members(self) -> Iterator[tuple[StoreHeads, slice, Sink | None]]:
+        """Members with the places of their heads in the tensors, and their sinks."""
         offset = 0
-        for member in self.members:
-            yield member, slice(offset, offset + len(member.heads))
+        for member, sink in zip(self.members, self._sinks, strict=True):
+            yield member, slice(offset, offset + len(member.heads)), sink
             offset += len(member.heads)
+
+    def _opening(self, sink: Sink, heads: slice) -> tuple[Tensor, Tensor]:
+        """The opening frames' keys and values in the store."""
+        return self.k[:, : sink.tokens, heads], self.v[:, : sink.tokens, heads]
 
     def _place_sinks(self, readings: Sequence[Reading], clock: ChunkClock) -> None:
         """Bring opening frames as close as the span demands; averaged ones up to date."""
-        span = self.layout.span
-        for index, (member, heads) in enumerate(self._members()):
-            reading, first = readings[index], member.retention.first
-            shift = 0
-            if span is not None and reading.opening:
-                end = clock.memory_frame + clock.frames
-                shift = max(0, end - max(span, first + reading.recent + clock.frames))
-            if shift or index in self._sinks:
-                self._sink(index, member, heads).place(shift)
+        span, end = self.layout.span, clock.memory_frame + clock.frames
+        for (member, heads, sink), reading in zip(self._members(), readings, strict=True):
+            if sink is not None:
+                shift = 0
+                if span is not None and reading.opening:
+                    shift = max(0, end - max(span, member.retention.first + reading.recent + clock.frames))
+                sink.place(*self._opening(sink, heads), shift)
 
-    def _sink(self, index: int, member: StoreHeads, heads: slice) -> Sink:
-        if index not in self._sinks:
-            n = self.layout.tokens_per_frame
-            opening = slice(0, min(member.retention.first, self.committed) * n)
-            self._sinks[index] = Sink(self.k[:, opening, heads], self.v[:, opening, heads], n)
-        return self._sinks[index]
-
-    def _average(self, index: int, member: StoreHeads, heads: slice, end: int) -> None:
-        """Let opening frames take in the frames that leave with a commit up to `end`."""
-        retention, n = member.retention, self.layout.tokens_per_frame
-        for frame in sorted(retention.kept(self.committed)):
+    def _average(self, sink: Sink, retention: Retention, heads: slice, start: int, end: int) -> None:
+        """Let opening frames take in those that leave, or never enter, the window when start .. end come."""
+        n, tail = self.layout.tokens_per_frame, self.held
+        slots = {frame: retention.slot(frame) for frame in retention.kept(self.committed)}
+        slots |= {frame: tail + frame - start for frame in range(start, end)}
+        for frame in sorted(slots):
             if not retention.keeps(frame, end):
-                place = _frame(retention.slot(frame), n)
-                sink = self._sink(index, member, heads)
-                sink.absorb(frame, self.k[:, place, heads], self.v[:, place, heads], retention.average)
+                place = _frame(slots[frame], n)
+                leaving = self.k[:, place, heads], self.v[:, place, heads]
+                sink.absorb(*self._opening(sink, heads), frame, *leaving)
 
     def _copy(self, origin: int, slot: int, heads: slice) -> None:
         if origin == slot:
@@ -205,8 +211,6 @@ class FrameStore:
 
     def _grow(self, used: int) -> None:
         """Double an unbounded history that has run out, keeping its first `used` tokens."""
-        self.settle()
-        self._sinks.clear()  # they look into the tensors that are about to go
         old_k, old_v = self.k, self.v
         self._allocate(2 * self.held)
         self.k[:, :used], self.v[:, :used] = old_k[:, :used], old_v[:, :used]

@@ -66,9 +66,15 @@ def move_in_time(x: Tensor, frames: int) -> Tensor:
     Only the channels of the time axis turn; rows and columns stay.
     """
     channels = _time_channels(x.shape[-1])
-    angles = _angles(torch.tensor([frames], dtype=torch.float64), channels)
-    rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(x.device)
+    rotation = _time_rotation(frames, channels, str(x.device))
     return torch.cat([apply_rope(x[..., :channels], rotation), x[..., channels:]], dim=-1)
+
+
+@lru_cache(maxsize=4)  # all layers move alike
+@torch.inference_mode(False)
+def _time_rotation(frames: int, channels: int, device: str) -> Tensor:
+    angles = _angles(torch.tensor([frames], dtype=torch.float64), channels)
+    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
 
 
 def _time_channels(head_dim: int) -> int:
