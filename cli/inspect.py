@@ -61,9 +61,8 @@ def _lines(facts: CheckpointFacts) -> list[tuple[str, str]]:
 
 
 def _family_lines(family: Family) -> list[tuple[str, str]]:
-    steps = ", ".join(f"{step:g}" for step in family.steps)
     lines = [
-        ("run with", f"chunks of {family.chunk_frames} latent frames, steps {steps}, shift {family.shift:g}"),
+        ("run with", family.how_it_runs),
         ("licence", family.licence),
         ("source", family.source),
     ]

@@ -85,18 +85,30 @@ def detect_family(
     recorded = (metadata or {}).get(FAMILY_KEY)
     if recorded in FAMILIES:
         return Detected(family(recorded), "the file's metadata says so")
-    words, names = words_of(file), list(names)
-    foreign = foreign_by_name(words)
-    if foreign is not None:
-        raise DummyForcingError(
-            f"by its name {file!r} is {foreign}, and cannot be run here; if the name misleads, {_BY_HAND}"
-        )
-    for pattern, found in _NAMED:
-        if re.search(pattern, words):
-            if isinstance(found, str):
-                return Detected(family(found), f"the file name {file!r} says so")
-            return _of_two(found, file, words, names)
-    return _by_layout(file, words, names)
+    names = list(names)
+    for words in _nearest_first(file):
+        foreign = foreign_by_name(words)
+        if foreign is not None:
+            raise DummyForcingError(
+                f"by its name {file!r} is {foreign}, and cannot be run here; if the name misleads, {_BY_HAND}"
+            )
+        found = next((found for pattern, found in _NAMED if re.search(pattern, words)), None)
+        if isinstance(found, str):
+            return Detected(family(found), f"the file name {file!r} says so")
+        if found is not None:
+            return _of_two(found, file, names)
+    return _by_layout(file, names)
+
+
+def own_name(file: str) -> str:
+    """A file's name without its folders, on any system."""
+    return re.split(r"[/\\]", file)[-1]
+
+
+def _nearest_first(file: str) -> list[str]:
+    """The words of the file's own name, then with its folder, and so on: what is nearer to the file is about it."""
+    parts = re.split(r"[/\\]", file)
+    return [words_of("/".join(parts[-count:])) for count in range(1, len(parts) + 1)]
 
 
 def words_of(file: str) -> str:
@@ -104,11 +116,12 @@ def words_of(file: str) -> str:
     return " ".join(re.findall(r"[a-z]+(?:\+\+)?|[0-9]+", re.sub(r"\.[a-z_]*$", "", file.lower())))
 
 
-def _of_two(found: Mapping[str, str], file: str, words: str, names: list[str]) -> Detected:
+def _of_two(found: Mapping[str, str], file: str, names: list[str]) -> Detected:
     """The chunkwise or the framewise one of two families, which often come under one file name."""
-    said = [size for size, pattern in _CHUNK_WORDS.items() if re.search(pattern, words)]
-    if len(said) == 1:
-        return Detected(family(found[said[0]]), f"the file name {file!r} says so")
+    for words in _nearest_first(file):
+        said = [size for size, pattern in _CHUNK_WORDS.items() if re.search(pattern, words)]
+        if len(said) == 1:
+            return Detected(family(found[said[0]]), f"the file name {file!r} says so")
     first = next(iter(names), "")
     if found[_CHUNKWISE] == "causal-forcing":  # saved in different ways by its authors (MODELS.md, A1)
         if first.startswith("generator_ema.") and "._fsdp_wrapped_module." in first:
@@ -121,17 +134,17 @@ def _of_two(found: Mapping[str, str], file: str, words: str, names: list[str]) -
     )
 
 
-def _by_layout(file: str, words: str, names: list[str]) -> Detected:
+def _by_layout(file: str, names: list[str]) -> Detected:
     """What only the tensors' names tell, for a file of any name."""
     if any(name.startswith("net.accum_") for name in names):
-        return _of_two({_CHUNKWISE: "causal-rcm", _FRAMEWISE: "causal-rcm-framewise"}, file, words, names)
+        return _of_two({_CHUNKWISE: "causal-rcm", _FRAMEWISE: "causal-rcm-framewise"}, file, names)
     if any(name.endswith("text_embedding.0.base_layer.weight") for name in names):
         return Detected(family("raven"), "a LoRA is wrapped around its layers and embeddings as in RAVEN's release")
-    raise DummyForcingError(_unknown(file, words))
+    raise DummyForcingError(_unknown(file))
 
 
-def _unknown(file: str, words: str) -> str:
-    if re.search(_ORDINARY_WAN, words):
+def _unknown(file: str) -> str:
+    if re.search(_ORDINARY_WAN, words_of(file)):
         return (
             f"by its name {file!r} is an ordinary Wan model, which is bidirectional and not autoregressive; "
             f"if it is, {_BY_HAND}"

@@ -100,5 +100,35 @@ class Family:
         """Whether a pass reads everything that came before it."""
         return self.window is None
 
+    @property
+    def how_it_runs(self) -> str:
+        """Chunks, steps, what is read and the loop, for people."""
+        frames = f"{self.chunk_frames} latent frame{'s' if self.chunk_frames > 1 else ''}"
+        first = f" (in the first one {_listed(self.first_steps)})" if self.first_steps else ""
+        parts = [f"chunks of {frames}, steps {_listed(self.steps)}{first}"]
+        parts.append(f"shift {self.shift:g}" if self.warped else "no shift")
+        if self.window is not None:
+            parts.append(f"reads {self.window} latent frames{self._sink_words()}")
+        if self.rope == "relative":
+            parts.append("positions counted within the window")
+        if self.loop == "rolling":
+            parts.append("several chunks at once")
+        elif self.loop == "restart":
+            parts.append(
+                f"starts over every {self.restart_frames} latent frames from the last {self.context_frames}"
+            )
+        return ", ".join(parts)
+
+    def _sink_words(self) -> str:
+        if not self.sink:
+            return ""
+        what = "one" if self.sink == 1 else f"{self.sink}"
+        kept = "for ever" if self.sink_average is None else "averaged with those that leave"
+        return f", the first {what} {kept}"
+
     def _levels(self, steps: tuple[float, ...]) -> tuple[float, ...]:
         return warp_steps(steps, self.shift if self.warped else 1.0)
+
+
+def _listed(steps: tuple[float, ...]) -> str:
+    return ", ".join(f"{step:g}" for step in steps)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..wan.shape import WanShape
-from .detect import words_of
+from .detect import own_name, words_of
 from .family import Family
 from .lora import DOWN, Part, lora_parts
 from .merge import Merge
@@ -77,7 +77,7 @@ def merged_already(family: Family, file: str, metadata: Mapping[str, str], wrapp
     if wrapped:
         return "a LoRA is wrapped around its layers"
     pattern = family.lora.merged if family.lora else r"\bmerged?\b"
-    if re.search(pattern, words_of(file)):
+    if re.search(pattern, words_of(own_name(file))):
         return "its name says that it is merged"
     return None
 

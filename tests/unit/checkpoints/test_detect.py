@@ -95,6 +95,19 @@ def test_two_models_with_one_file_name_are_told_by_their_wrapping(key, family):
     assert "wrapped as in the" in found.reason
 
 
+@pytest.mark.parametrize(
+    ("file", "family"),
+    [
+        ("longlive/self_forcing_dmd.pt", "self-forcing"),
+        ("self-forcing-tests/krea/rolling_forcing_dmd.pt", "rolling-forcing"),
+        ("Matrix-Game/reward_forcing.pt", "reward-forcing"),
+        ("framewise/tests/chunkwise/causal_forcing.pt", "causal-forcing"),
+    ],
+)
+def test_what_is_nearer_to_the_file_counts(file, family):
+    assert detect_family(file, [KEY], WAN_1_3B).family.name == family
+
+
 @pytest.mark.parametrize("file", ["causal_forcing.safetensors", "causal_forcing_chunkwise_or_framewise.pt"])
 def test_causal_forcing_that_cannot_be_told(refused, file):
     with refused(file, "by hand: causal-forcing or causal-forcing-framewise"):
