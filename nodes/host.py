@@ -52,7 +52,7 @@ RUN_KEY = "dummy_forcing.run"
 PATCH_KEY = "dummy_forcing.patch"
 TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
 USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
-USUAL_STEPS = 5  # denoising passes of families that take several chunks at once
+USUAL_PASSES = 5  # of families that take several chunks at once
 NOT_REACHED = (
     "another node has replaced the model's forward and does not hand on to Dummy Forcing's; remove that node, or "
     "put it before the Dummy Forcing nodes"
@@ -343,8 +343,13 @@ def _prepare_with_kv(patch: ModelPatch, executor, model, noise_shape, conds, *ar
     return executor(model, shape, conds, *args, **kwargs)
 
 
-def video_layout(model, shape, total_frames: int, chunk_frames: int = USUAL_CHUNK) -> VideoLayout:
-    """What a memory must know of latents [B, C, F, h, w] that a MODEL is going to sample."""
+def video_layout(
+    model, shape, total_frames: int, chunk_frames: int = USUAL_CHUNK, passes: int = USUAL_PASSES
+) -> VideoLayout:
+    """What a memory must know of latents [B, C, F, h, w] that a MODEL is going to sample.
+
+    passes: denoising passes of a chunk.
+    """
     loop = model_patch(model).loop
     if loop.rollout is not None:
         total_frames = min(total_frames, loop.rollout.frames)
@@ -356,7 +361,7 @@ def video_layout(model, shape, total_frames: int, chunk_frames: int = USUAL_CHUN
         total_frames=math.ceil(total_frames / chunk) * chunk,
         dtype=model.model.get_dtype_inference(),
         device=model.load_device,
-        pass_frames=loop.pass_frames(chunk, USUAL_STEPS),
+        pass_frames=loop.pass_frames(chunk, passes),
     )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io, ui
 
+from ..core.checkpoints.families import Family
+from ..core.checkpoints.running import family_loop
 from ..core.memory.config import MemoryConfig
 from ..core.memory.forecast import KVForecast, forecast_kv
 from ..core.stream.tally import format_bytes, pixel_frames
@@ -64,9 +66,26 @@ def _describe_model(facts: ARModelInfo) -> list[str]:
         lines += [
             f"chunks of {family.chunk_frames} latent frames, steps {steps}, shift {family.shift:g}, "
             f"trained for {family.latent_frames} latent frames",
+            *_describe_loop(family),
             f"licence of the published weights: {family.licence}",
         ]
     return lines
+
+
+def _describe_loop(family: Family) -> list[str]:
+    """What sets a family apart from the common loop over the whole history."""
+    loop, lines = family_loop(family), []
+    if family.first_steps:
+        lines.append(f"first chunk in steps {', '.join(f'{step:g}' for step in family.first_steps)}")
+    if family.window is not None:
+        lines.append(f"reads {family.window} latent frames, the first {family.sink} of the video among them")
+    if loop.rolling:
+        lines.append("several chunks at once, each a noise level behind the one before")
+    if loop.rollout is not None:
+        lines.append(
+            f"starts over from {loop.rollout.context} latent frames whenever its memory has {loop.rollout.frames}"
+        )
+    return [*lines, family.heads_note] if family.heads_note else lines
 
 
 def _describe_video(plan: VideoPlan) -> str:
@@ -106,8 +125,9 @@ class _MemoryForecast:
 
 def _forecast(model, plan: VideoPlan) -> _MemoryForecast:
     backbone, config = host.causal_backbone(model), host.memory_config(model)
-    shape = (1, backbone.in_dim, plan.chunk_frames, *plan.latent_size)
-    layout = host.video_layout(model, shape, plan.latent_frames, plan.chunk_frames)
+    shape = [1, backbone.in_dim, plan.chunk_frames, *plan.latent_size]
+    layout = host.video_layout(model, shape, plan.latent_frames, plan.chunk_frames, len(plan.sigmas) - 1)
+    shape[2] = layout.pass_frames
     ours, dense = (forecast_kv(each, backbone, layout) for each in (config, MemoryConfig()))
     method = config.to_dict()["keep"]["method"]
-    return _MemoryForecast(method, ours, dense, model.model_size(), model.model.memory_required(list(shape)))
+    return _MemoryForecast(method, ours, dense, model.model_size(), model.model.memory_required(shape))

@@ -1,0 +1,105 @@
+"""Stream AR Video with something to begin with, something to change, or prompts that follow."""
+
+import av
+import pytest
+import torch
+
+from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.nodes import head_profiles
+from dummy_forcing.nodes.load_model import LoadARVideoModel
+from dummy_forcing.nodes.prompt_schedule import ARPromptSchedule
+from dummy_forcing.nodes.stream_video import StreamARVideo
+from dummy_forcing.nodes.toy_world import ToyWorld
+
+PROMPT, LATER = "a red circle moving right", "a blue square moving left"
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", dict(folder_paths.folder_names_and_paths))
+    head_profiles.register_folder()
+
+
+@pytest.fixture
+def toy(host):
+    model = LoadARVideoModel.execute("toy world (built in)", "auto", "default").args[0]
+    return model, *ToyWorld.execute(PROMPT).args
+
+
+@pytest.fixture
+def stream(toy):
+    """A function that runs the node and returns its frames [T, H, W, 3] in [0, 1] and its latents."""
+
+    def run(length=33, seed=1, model=None, **options):
+        clone = StreamARVideo.PREPARE_CLASS_CLONE(None)
+        video, latent, _ = clone.execute(model or toy[0], *toy[1:], 96, 96, length, seed, **options).args
+        with av.open(video.get_stream_source()) as container:
+            frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        return torch.stack(frames).float() / 255, latent["samples"]
+
+    return run
+
+
+def test_a_start_image_is_the_first_frame(stream):
+    frames, _ = stream(length=33)
+    started, latents = stream(length=37, seed=2, start=frames[20:21])
+    assert len(started) == 37 and latents.shape[2] == 10
+    assert (started[0] - frames[20]).abs().mean() < 0.05  # through the small VAE and H.264
+    assert (started[0] - frames[0]).abs().mean() > (started[0] - frames[20]).abs().mean()
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "latent"])
+def test_a_video_goes_on_from_another(stream, toy, kind):
+    clone = StreamARVideo.PREPARE_CLASS_CLONE(None)
+    video, latent, _ = clone.execute(*toy, 96, 96, 33, 1).args
+    start = {"image": video.get_components().images, "video": video, "latent": latent}[kind]
+    frames, latents = stream(length=57, seed=2, start=start)
+    assert len(frames) == 57 and latents.shape[2] == 15
+    assert (frames[:33] - video.get_components().images).abs().mean() < 0.05
+    if kind == "latent":
+        torch.testing.assert_close(latents[:, :, :9], latent["samples"], atol=1e-5, rtol=0)
+
+
+def test_strength_says_how_much_of_a_source_is_left(stream):
+    source, _ = stream(length=33)
+    distance = []
+    for strength in (0.3, 0.9375):
+        changed, _ = stream(length=0, seed=2, source=source, strength=strength)
+        assert len(changed) == 33
+        distance.append((changed - source).abs().mean())
+    assert distance[0] < distance[1] / 2
+
+
+def test_later_prompts_leave_what_came_before_as_it_is(stream):
+    later = ToyWorld.execute(LATER).args[0]
+    plan = ARPromptSchedule.execute({"prompt_0": later}, "chunk 3", "recache").args[0]
+    frames, latents = stream(length=69, prompts=plan)
+    unchanged, before = stream(length=69)
+    assert torch.equal(latents[:, :, :9], before[:, :, :9])
+    assert (frames[45:] - unchanged[45:]).abs().mean() > 0.005
+
+
+@pytest.mark.parametrize("name", ["krea-realtime-14b", "causvid", "rolling-forcing", "causal-forcing-2step"])
+def test_families_with_loops_of_their_own(stream, name):
+    model = LoadARVideoModel.execute("toy world (built in)", name, "default").args[0]
+    frames, latents = stream(length=93, model=model)
+    assert len(frames) == 93 and latents.shape[2] == 24
+    assert frames.std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": 33, "start": torch.zeros(1, 96, 96, 3)}, "use 25 or 37"),
+        ({"length": 37, "start": {"samples": torch.zeros(1, 16, 1, 4, 4)}}, "the start has the latent shape"),
+        ({"length": 33, "start": {"samples": torch.zeros(1, 16, 4, 4)}}, "expected a video latent"),
+        ({"length": 33, "source": torch.zeros(9, 96, 96, 3)}, "the source has 9 frames, the video is to have 33"),
+        ({"length": 33, "refine": True}, "set a context noise"),
+    ],
+)
+def test_bad_input(stream, options, message):
+    with pytest.raises(DummyForcingError, match=message):
+        stream(**options)
