@@ -150,10 +150,12 @@ class DummyForcingRun:
         return [self._allocate(row.tolist()) for row in self.roles]
 
     def again(self, shape: KeepShape, new_prompt: bool) -> DummyForcingRun:
-        config, kept = self.config, self.roles
-        if config.roles is None and kept is not None and not (new_prompt and config.reclassify == "prompt"):
-            roles = tuple(tuple(row) for row in kept.tolist())
-            config = replace(config, roles=roles, classification_chunk=0)
+        """Roles that are there, given or measured, hold as soon as the context is."""
+        config = self.config
+        measures = config.roles is None and (self.roles is None or (new_prompt and config.reclassify == "prompt"))
+        if not measures:
+            rows = config.roles if self.roles is None else self.roles.tolist()
+            config = replace(config, roles=tuple(map(tuple, rows)), classification_chunk=0)
         return DummyForcingRun(config, shape)
 
     def _is_scored(self, clock: ChunkClock) -> bool:
