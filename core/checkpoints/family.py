@@ -105,7 +105,7 @@ class Family:
         """Chunks, steps, what is read and the loop, for people."""
         frames = f"{self.chunk_frames} latent frame{'s' if self.chunk_frames > 1 else ''}"
         first = f" (in the first one {_listed(self.first_steps)})" if self.first_steps else ""
-        parts = [f"chunks of {frames}, steps {_listed(self.steps)}{first}"]
+        parts = [f"chunks of {frames}", f"steps {_listed(self.steps)}{first}"]
         parts.append(f"shift {self.shift:g}" if self.warped else "no shift")
         if self.window is not None:
             parts.append(f"reads {self.window} latent frames{self._sink_words()}")
@@ -117,7 +117,7 @@ class Family:
             parts.append(
                 f"starts over every {self.restart_frames} latent frames from the last {self.context_frames}"
             )
-        return ", ".join(parts)
+        return "; ".join(parts)
 
     def _sink_words(self) -> str:
         if not self.sink:
