@@ -12,7 +12,9 @@ from ..core.checkpoints.families import AUTO, FAMILIES
 from ..core.errors import DummyForcingError
 from . import values
 
-POLICIES = ("dense", "window", "rolling-window", "dummy-forcing")
+FAMILY_MEMORY = "family"
+POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
+AUTO_ROPE = "auto"
 TOY = "toy"
 
 _EXAMPLES = """examples:
@@ -216,7 +218,8 @@ def _add_device(parser: ArgumentParser) -> None:
 def _add_policy(parser: ArgumentParser) -> None:
     """Options without a default: those that were not typed are absent from the namespace."""
     group = parser.add_argument_group("memory")
-    group.add_argument("--policy", choices=POLICIES, default="dummy-forcing", help="(default: dummy-forcing)")
+    group.add_argument("--policy", choices=POLICIES, default="dummy-forcing", help=_POLICY)
+    group.add_argument("--rope", choices=(AUTO_ROPE, "absolute", "relative"), default=AUTO_ROPE, help=_ROPE)
     group.add_argument("--dummy-ratio", type=values.share, default=SUPPRESS, metavar="SHARE", help=_RATIO)
     group.add_argument("--local-context", type=values.context, default=SUPPRESS, metavar="N|all", help=_LOCAL)
     group.add_argument("--packed-frames", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_PACKED)
@@ -245,6 +248,11 @@ _FAMILY = (
     f"(default: {AUTO}, which goes by its metadata, name and layout)"
 )
 _LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
+_POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
+_ROPE = (
+    "positions of kept frames: auto never lets first frames seem further away than the model was trained for, "
+    "absolute leaves all at their own, relative puts first frames right before the recent ones (default: auto)"
+)
 _RATIO = "dummy-forcing: share of heads that become dummies (default: 0.5)"
 _LOCAL = "dummy-forcing: chunks a neighbor head looks back (default: 1)"
 _PACKED = "dummy-forcing: recent latent frames a dummy head keeps (default: 1)"

@@ -12,7 +12,6 @@ from ..core.heads.profile import HeadProfile
 from ..core.heads.roles import describe_roles
 from ..core.media.formats import FORMATS
 from ..core.media.video import VideoWriter
-from ..core.memory.config import MemoryConfig
 from ..core.memory.keep import KeepPolicy, KeepShape
 from ..core.stream.config import StreamConfig
 from ..core.stream.pass_skip import PassSkip
@@ -22,7 +21,7 @@ from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
 from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed, say_family
 from .outputs import check_outputs, check_suffix
-from .policies import check_classified, method_of, read_policy, read_skip
+from .policies import check_classified, memory_for, method_of, read_policy, read_skip
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
 
@@ -39,7 +38,7 @@ class _Request:
     choice: ModelChoice
     prompt: str
     text: Tensor
-    keep: KeepPolicy
+    keep: KeepPolicy | None
     skip: PassSkip | None
 
 
@@ -50,8 +49,8 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     request = _read_request(args)
     _check_outputs(args)
     model = opener(request.choice)
-    say_family(console, args, model)
     config = _plan(args, request, model)
+    say_family(console, args, model)
     report = _write_video(args, request, model, config, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")
     if report.roles is not None:
@@ -87,11 +86,11 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
         HeadProfile.load(args.profile, model.fingerprint, (shape.layers, shape.heads))
     family = model.family
     latents = count_latents(args.latents, args.seconds, family.latent_frames, family.chunk_frames)
-    request.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
+    memory = memory_for(request.keep, args.rope, family)
+    memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)
-    memory, sigmas = MemoryConfig(keep=request.keep), family.sigmas_of(args.steps)
-    config = model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
+    config = model.stream_config(latents, memory, pixel_size=args.size, sigmas=family.sigmas_of(args.steps))
     return replace(config, skip=request.skip)
 
 

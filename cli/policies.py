@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
+from ..core.checkpoints.family import Family
+from ..core.checkpoints.running import family_memory, positions_for
 from ..core.errors import DummyForcingError
 from ..core.heads.profile import HeadProfile
-from ..core.memory.config import KEEP_METHODS
+from ..core.memory.config import KEEP_METHODS, MemoryConfig
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.keep import KeepPolicy
 from ..core.memory.profiled import with_profile
+from ..core.memory.rope import Absolute, Relative
 from ..core.stream.pass_skip import PassSkip, parse_passes
+from .arguments import AUTO_ROPE, FAMILY_MEMORY
 
 _FORCING = "dummy-forcing"
+_ROPES = {"absolute": Absolute(), "relative": Relative(1)}
 _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
 
 # Policy as typed -> option as typed -> field of the policy.
 _OPTIONS: dict[str, dict[str, str]] = {
+    FAMILY_MEMORY: {},
     "dense": {},
     "window": {"sink": "sink", "window": "size"},
     "rolling-window": {"sink": "sink", "window": "size"},
@@ -25,8 +32,8 @@ _OPTIONS: dict[str, dict[str, str]] = {
 }
 
 
-def read_policy(args: argparse.Namespace) -> KeepPolicy:
-    """The policy that the options and the head profile, if any, describe.
+def read_policy(args: argparse.Namespace) -> KeepPolicy | None:
+    """The policy that the options and the head profile, if any, describe; None for the model family's own.
 
     Raises DummyForcingError for options of another policy or out of range, and for a damaged profile; whether the
     profile is the model's own can only be told once the model is open.
@@ -39,7 +46,17 @@ def read_policy(args: argparse.Namespace) -> KeepPolicy:
         raise DummyForcingError("--save-profile saves what is measured, --profile measures nothing; leave one out")
     if args.profile:
         options = with_profile(options, HeadProfile.load(args.profile))
+    if args.policy == FAMILY_MEMORY:
+        return None
     return KEEP_METHODS[args.policy.replace("-", "_")](**options)
+
+
+def memory_for(keep: KeepPolicy | None, rope: str, family: Family) -> MemoryConfig:
+    """What a video of this family keeps and where; DummyForcingError for positions that do not fit."""
+    own = family_memory(family)
+    if keep is None:
+        return own if rope == AUTO_ROPE else replace(own, rope=_ROPES[rope])
+    return MemoryConfig(keep, _ROPES.get(rope) or positions_for(keep, family))
 
 
 def check_classified(keep: KeepPolicy, latent_frames: int, chunk_frames: int) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..core.checkpoints.running import COMMON
 from ..core.errors import DummyForcingError
 from ..core.files import write_file
 from ..core.heads.heat_map import draw_heat_map
@@ -106,7 +107,7 @@ def _plan(args: argparse.Namespace, model: ARVideoModel) -> StreamConfig:
             f"{latents} latent frames are one chunk, which has no history to score; use --latents {least} or more"
         )
     memory, sigmas = MemoryConfig(keep=Dense()), family.sigmas_of(args.steps)
-    return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas)
+    return model.stream_config(latents, memory, pixel_size=args.size, sigmas=sigmas, loop=COMMON)
 
 
 def _measure(

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core.memory.memory import AttentionObserver
 from ..core.stream.config import StreamConfig
 from ..core.stream.decode import StreamingDecoder
+from ..core.stream.encode import image_anchor
 from ..core.stream.events import ChunkDone
 from ..core.stream.loop import stream_video
 from ..core.stream.noise import SeededNoise
@@ -68,14 +69,19 @@ def run_video(
     with contextlib.ExitStack() as stack:
         config = job.config
         show = stack.enter_context(progress_line(console, job.title, config.total_chunks, len(config.sigmas)))
-        stream = stream_video(model.backbone, text, config, SeededNoise(job.seed), job.observers)
+        anchor = image_anchor(model.vae, config) if sink else None
+        noise = SeededNoise(job.seed)
+        stream = stream_video(model.backbone, text, config, noise, job.observers, anchor=anchor)
         stack.enter_context(contextlib.closing(stream))
         decoder = stack.enter_context(contextlib.closing(StreamingDecoder(model.vae))) if sink else None
         for event in stream:
             tally.add(event)
             show(tally.standing)
             if decoder is not None and isinstance(event, ChunkDone):
-                sink(decoder.decode(event.latents)[0])
+                frames = decoder.decode(event.latents)
+                if anchor is not None:
+                    anchor.add(frames)
+                sink(frames[0])
         if finish is not None:
             finish()
     return tally.report(time.perf_counter() - started)

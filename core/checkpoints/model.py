@@ -20,6 +20,7 @@ from .family import Family
 from .files import find_vaes
 from .load import fill_backbone, load_vae
 from .opened import open_backbone
+from .running import FamilyLoop, family_loop
 
 _PIXEL_STEP = PIXELS_PER_LATENT * PATCH
 
@@ -64,6 +65,7 @@ class ARVideoModel:
         memory: MemoryConfig,
         pixel_size: tuple[int, int] | None = None,
         sigmas: Sequence[float] | None = None,
+        loop: FamilyLoop | None = None,
     ) -> StreamConfig:
         """Settings of one video, the family's where none are given.
 
@@ -73,6 +75,7 @@ class ARVideoModel:
             memory: what is kept and read.
             pixel_size: (height, width), multiples of 16; by default the family's.
             sigmas: noise levels; by default the family's.
+            loop: what happens in the course of a video; by default the family's.
 
         Raises:
             DummyForcingError: a size, length or list that the model cannot run.
@@ -83,13 +86,16 @@ class ARVideoModel:
                 f"a video size of {' x '.join(map(str, size))} pixels (height x width) does not fit the model; "
                 f"use multiples of {_PIXEL_STEP}"
             )
+        sigmas = self.family.sigmas if sigmas is None else tuple(sigmas)
+        loop = family_loop(self.family) if loop is None else loop
         return StreamConfig(
-            sigmas=self.family.sigmas if sigmas is None else tuple(sigmas),
+            sigmas=sigmas,
             chunk_frames=self.family.chunk_frames,
             total_frames=latent_frames,
             latent_size=(size[0] // PIXELS_PER_LATENT, size[1] // PIXELS_PER_LATENT),
             channels=self.backbone.shape.in_channels,
             memory=memory,
+            **loop.options(sigmas),
         )
 
 

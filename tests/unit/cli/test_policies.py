@@ -1,11 +1,13 @@
 import pytest
 
 from dummy_forcing.cli.arguments import POLICIES, build_parser
-from dummy_forcing.cli.policies import read_policy
+from dummy_forcing.cli.policies import memory_for, read_policy
+from dummy_forcing.core.checkpoints.families import family
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import KEEP_METHODS
+from dummy_forcing.core.memory.config import KEEP_METHODS, MemoryConfig
 from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory.rope import Absolute, Relative
 from dummy_forcing.core.memory.window import Window
 
 
@@ -14,7 +16,19 @@ def policy(*argv: str):
 
 
 def test_every_method_can_be_typed():
-    assert {name.replace("-", "_") for name in POLICIES} == set(KEEP_METHODS)
+    assert {name.replace("-", "_") for name in POLICIES} - {"family"} == set(KEEP_METHODS)
+
+
+def test_a_family_brings_its_own_memory_and_positions():
+    assert memory_for(policy("--policy", "family"), "auto", family("longlive")) == MemoryConfig(Window(3, 12))
+    own = MemoryConfig(Window(3, 9, 0.999), Relative(1))
+    assert memory_for(policy("--policy", "family"), "auto", family("reward-forcing")) == own
+    assert memory_for(DummyForcing(), "auto", family("self-forcing")).rope == Relative(21)
+    assert memory_for(DummyForcing(), "auto", family("reward-forcing")).rope == Relative(1)
+    assert memory_for(DummyForcing(), "absolute", family("self-forcing")).rope == Absolute()
+    assert memory_for(Dense(), "auto", family("self-forcing")).rope == Absolute()
+    with pytest.raises(DummyForcingError, match="need a limited context"):
+        memory_for(Dense(), "relative", family("self-forcing"))
 
 
 @pytest.mark.parametrize(
