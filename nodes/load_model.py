@@ -9,7 +9,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..core.checkpoints.families import AUTO, FAMILIES
-from ..core.checkpoints.files import SUFFIX, read_checkpoint, read_tensors, tensor_names
+from ..core.checkpoints.files import SUFFIX, checkpoint_files, read_checkpoint, read_tensors, tensor_names
 from ..core.checkpoints.lora import comfy_lora
 from ..core.checkpoints.lora_rules import LoraFile
 from ..core.checkpoints.normal import NormalBackbone, normalise
@@ -233,4 +233,11 @@ def _existing(name: str, folders: tuple[str, ...]) -> Path:
 
 
 def _changed_at(path: Path | None) -> float | None:
-    return path.stat().st_mtime if path else None
+    """When a file, or the shard of its checkpoint that did so last, was changed."""
+    if path is None:
+        return None
+    try:
+        files = checkpoint_files(path)
+    except DummyForcingError:  # the node will say so when it runs
+        files = [path]
+    return max(file.stat().st_mtime for file in files)

@@ -5,7 +5,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dummy_forcing.core.checkpoints.files import find_vaes, read_checkpoint, read_tensors, tensor_names
+from dummy_forcing.core.checkpoints.files import (
+    checkpoint_files,
+    find_vaes,
+    read_checkpoint,
+    read_tensors,
+    tensor_names,
+)
 
 PARTS = ({"a": torch.arange(3.0), "b": torch.ones(2, 2)}, {"c": torch.full((1,), 7.0)})
 WHOLE = PARTS[0] | PARTS[1]
@@ -164,3 +170,55 @@ def test_two_indices(tmp_path, refused):
     write_index(tmp_path, "b.safetensors", name="other.safetensors.index.json")
     with refused("several checkpoints"):
         read_checkpoint(tmp_path)
+
+
+def shard(number, count=2, stem="model"):
+    return f"{stem}-{number:05}-of-{count:05}.safetensors"
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_any_shard_stands_for_all(tmp_path, save, indexed):
+    save(PARTS[0], shard(1))
+    save(PARTS[1], shard(2))
+    save(WHOLE, shard(1, 2, "other"))
+    save(WHOLE, "alone.safetensors")
+    (tmp_path / "broken.safetensors.index.json").write_text("{")
+    if indexed:
+        write_index(tmp_path, shard(1), shard(2))
+        assert_same(read_checkpoint(tmp_path / "model.safetensors.index.json")[0], WHOLE)
+    for number in (1, 2):
+        path = tmp_path / shard(number)
+        assert checkpoint_files(path) == [tmp_path / shard(1), tmp_path / shard(2)]
+        assert_same(read_checkpoint(path)[0], WHOLE)
+    assert checkpoint_files(tmp_path / "alone.safetensors") == [tmp_path / "alone.safetensors"]
+
+
+def test_shards_of_any_name_are_those_of_the_index(tmp_path, save):
+    save(PARTS[0], "a.safetensors")
+    save(PARTS[1], "b.safetensors")
+    assert checkpoint_files(tmp_path / "b.safetensors") == [tmp_path / "b.safetensors"]
+    write_index(tmp_path, "a.safetensors", "b.safetensors")
+    assert_same(read_checkpoint(tmp_path / "b.safetensors")[0], WHOLE)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_missing_shard_of_a_chosen_one(tmp_path, save, refused, indexed):
+    save(PARTS[0], shard(1))
+    if indexed:
+        write_index(tmp_path, shard(1), shard(2))
+    with refused(f"there is no file {tmp_path / shard(2)}", "one of the 2 shards", "download it too"):
+        read_checkpoint(tmp_path / shard(1))
+
+
+def test_a_shard_cut_short(tmp_path, save, refused):
+    save(PARTS[0], shard(1))
+    path = save(PARTS[1], shard(2))
+    path.write_bytes(path.read_bytes()[:-2])
+    with refused(shard(2), "cut short", "download it again"):
+        read_checkpoint(tmp_path / shard(1))
+
+
+def test_a_name_that_counts_to_the_moon(tmp_path, save, refused):
+    path = save(WHOLE, f"model-1-of-{10**12}.safetensors")
+    with refused("shards", "download it too"):
+        read_checkpoint(path)
