@@ -139,6 +139,8 @@ class FrameStore:
         """Take over the history that this store's heads keep from `other`, which must hold it."""
         n = self.layout.tokens_per_frame
         self.committed = other.committed
+        if self._growable:
+            self._allocate(max(_FIRST_SLOTS, self.held))
         other.release_sinks()
         for member, heads, _ in self._members():
             chosen, source = other.find(member.heads)

@@ -1,5 +1,7 @@
 """A stream over the tiny model, and a memory driven by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.wan.rope import apply_rope, rope_rotations
 
 
 @pytest.fixture
@@ -114,3 +117,112 @@ class HandDriven:
 @pytest.fixture
 def hand_driven():
     return HandDriven
+
+
+class Roped:
+    """A `Memory` fed through real RoPE, next to every un-roped frame that it was given.
+
+    `frames` maps latent frame -> un-roped k and v [B, tokens, H, D]. Frames are given in passes of any length.
+    """
+
+    batch, head_dim, grid = 2, 12, (1, 2)
+    tokens = 2
+
+    def __init__(
+        self, config, *, heads=2, chunk_frames=3, pass_frames=None, total=None, dtype=torch.float32, seed=0
+    ):
+        layout = StoreLayout(
+            self.batch,
+            self.head_dim,
+            self.tokens,
+            pass_frames or chunk_frames,
+            dtype,
+            torch.device("cpu"),
+            config.rope.span,
+        )
+        self.heads, self.chunk_frames, self.dtype = heads, chunk_frames, dtype
+        self.seen = SeenKeys()
+        run = config.keep.begin(KeepShape(1, heads, chunk_frames))
+        self.memory = Memory(heads, layout, run, total, [self.seen])
+        self.frames = {}
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, frames):
+        """Un-roped q, k and v of a pass."""
+        size = (self.batch, frames * self.tokens, self.heads, self.head_dim)
+        return tuple(torch.randn(size, generator=self._generator).to(self.dtype) for _ in range(3))
+
+    def clock(self, start, frames, *, clean=True):
+        return ChunkClock(start // self.chunk_frames, start, frames, self.tokens, int(clean), 0.0, clean)
+
+    def attend(self, start, qkv, *, clean=True):
+        """One pass that begins at a frame -> [B, L, H, D]."""
+        q, k, v = qkv
+        frames = q.shape[1] // self.tokens
+        places = range(start, start + frames)
+        return self.memory.attend(
+            0, self.rope(q, places), self.rope(k, places), v, self.clock(start, frames, clean=clean)
+        )
+
+    def commit(self, start, qkv):
+        """The clean pass over a chunk; returns its output."""
+        out = self.attend(start, qkv)
+        _, k, v = qkv
+        frames = k.shape[1] // self.tokens
+        self.memory.commit(self.clock(start, frames))
+        pairs = zip(k.split(self.tokens, dim=1), v.split(self.tokens, dim=1), strict=True)
+        self.frames.update(zip(range(start, start + frames), pairs, strict=True))
+        return out
+
+    def rope(self, x, places):
+        return apply_rope(x, rope_rotations(places, *self.grid, self.head_dim))
+
+    def literal(self, head, qkv, place, context):
+        """Attention of one head: `context` lists (place, k, v) of un-roped frames, the pass begins at `place`."""
+        q, k, v = (each[:, :, head : head + 1].double() for each in qkv)
+        own = range(place, place + q.shape[1] // self.tokens)
+        keys = [*(self._rope64(kept[:, :, head : head + 1], [at]) for at, kept, _ in context), self._rope64(k, own)]
+        values = torch.cat([*(kept[:, :, head : head + 1].double() for _, _, kept in context), v], dim=1)
+        keys, q = torch.cat(keys, dim=1), self._rope64(q, own)
+        weights = (q[:, :, 0] @ keys[:, :, 0].transpose(1, 2) / self.head_dim**0.5).softmax(dim=-1)
+        return weights @ values[:, :, 0]
+
+    def _rope64(self, x, places):
+        """RoPE in fp64, by its definition: angle = place * 10000 ** (-2 i / channels), axis by axis."""
+        _, columns = self.grid
+        spatial = 2 * (self.head_dim // 6)
+        out = []
+        for at, frame in zip(places, x.double().split(self.tokens, dim=1), strict=True):
+            for token in range(self.tokens):
+                vector, first = frame[:, token], 0
+                for place, channels in (
+                    (at, self.head_dim - 2 * spatial),
+                    (token // columns, spatial),
+                    (token % columns, spatial),
+                ):
+                    for index in range(0, channels, 2):
+                        angle = place * 10000.0 ** (-index / channels)
+                        a, b = vector[..., first], vector[..., first + 1]
+                        out.append(a * math.cos(angle) - b * math.sin(angle))
+                        out.append(a * math.sin(angle) + b * math.cos(angle))
+                        first += 2
+        stacked = torch.stack(out, dim=-1)  # [B, H, places * tokens * D]
+        return stacked.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+class SeenKeys:
+    """An observer that keeps the keys of the last clean pass, as they were read."""
+
+    def __init__(self):
+        self.on, self.keys = False, None
+
+    def wants(self, clock):
+        return self.on and clock.clean
+
+    def observe(self, layer, q, k, key_frames, clock):
+        self.keys = k.clone()
+
+
+@pytest.fixture
+def roped():
+    return Roped
