@@ -24,11 +24,11 @@ from ..core.stream.events import ChunkDone, Event, PassDone
 from ..core.stream.loop import stream_chunks
 from ..core.stream.material import Material
 from ..core.stream.noise import NoiseSource, SeededNoise
-from ..core.stream.prompts import NO_CHANGES, PromptSource
+from ..core.stream.prompts import PromptSchedule
 from ..core.stream.rollout import ImageAnchor
 from . import host
 from .model_facts import model_facts
-from .prompt_schedule import PromptPlan
+from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan
 from .sampling_run import ChunkGrid, SamplingRun
 
 logger = logging.getLogger("dummy_forcing")
@@ -131,7 +131,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         consumer: Callable[[Event], None] | None = None,
         keep_latents: bool = True,
         keep_partial: bool = True,
-        prompts: PromptPlan | None = None,
+        prompts: PromptPlan = NO_LATER_PROMPTS,
         source: Tensor | None = None,
         anchor: ImageAnchor | None = None,
         context_noise: float = 0.0,
@@ -145,6 +145,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         self.keep_latents = keep_latents
         self.keep_partial = keep_partial
         self.prompts = prompts
+        self._running: PromptSchedule | None = None
         self.source = source
         self.anchor = anchor
         self.context_noise = context_noise
@@ -179,9 +180,12 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         grid = self.chunk_grid(tuple(noise.shape), options, patch.loop, levels)
         with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1) as run:
             denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
-            prompts = self._schedule(model_wrap, config)
-            events = stream_chunks(denoiser, config, source, material, prompts, self.anchor)
-            chunks = self._collect(events, progress)
+            self._running = self._schedule(model_wrap, config)
+            events = stream_chunks(denoiser, config, source, material, self._running, self.anchor)
+            try:
+                chunks = self._collect(events, progress)
+            finally:
+                self._running = None
         progress.finish(chunks)
         return torch.cat(chunks, dim=2)
 
@@ -238,9 +242,18 @@ class ARStreamingSampler(comfy.samplers.Sampler):
             source = guider.inner_model.process_latent_in(self.source).expand(batch, -1, -1, -1, -1)
         return Material(opening, source if config.sigmas[0] < 1 else None)
 
-    def _schedule(self, guider, config: StreamConfig) -> PromptSource:
-        if self.prompts is None:
-            return NO_CHANGES
+    def change_prompt(self, text: Tensor) -> bool:
+        """Another prompt [1, L, text_dim] from the next chunk on; callable from any thread.
+
+        Returns:
+            whether a video is under way.
+        """
+        running = self._running
+        if running is not None:
+            running.change(text)
+        return running is not None
+
+    def _schedule(self, guider, config: StreamConfig) -> PromptSchedule:
         facts = model_facts(guider.model_patcher)
         first = guider.conds["positive"][0]["model_conds"]["c_crossattn"].cond
         return self.prompts.schedule(first, config, facts.family if facts else None)

@@ -46,6 +46,9 @@ class PromptPlan:
         return PromptSchedule(first, later, switch)
 
 
+NO_LATER_PROMPTS = PromptPlan((), (), None)
+
+
 class ARPromptSchedule(io.ComfyNode):
     """Says which prompt takes over when, and what happens to the memory then."""
 

@@ -15,7 +15,7 @@ from . import host
 from .ar_sampler import ARStreamingSampler
 from .model_patch import ModelPatch
 from .plan import VideoPlan
-from .prompt_schedule import PromptPlan
+from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan
 
 VAE_KEY = "dummy_forcing.vae"
 
@@ -31,7 +31,7 @@ def run_stream(
     vae=None,
     keep_partial: bool = True,
     given: Material = NOTHING,
-    prompts: PromptPlan | None = None,
+    prompts: PromptPlan = NO_LATER_PROMPTS,
     anchor: ImageAnchor | None = None,
 ) -> None:
     """Sample a video under a guider of its own and hand every event to the consumer.

@@ -25,7 +25,7 @@ from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, si
 from .live import LiveView
 from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
-from .prompt_schedule import FRAME_RATE, PromptPlan, prompts_input
+from .prompt_schedule import FRAME_RATE, NO_LATER_PROMPTS, PromptPlan, prompts_input
 from .sampling import run_stream
 from .vae_decoder import streaming_decoder
 
@@ -126,7 +126,7 @@ class StreamARVideo(io.ComfyNode):
         start=None,
         source=None,
         strength: float = 0.8,
-        prompts: PromptPlan | None = None,
+        prompts: PromptPlan = NO_LATER_PROMPTS,
         context_noise: float = 0.0,
         refine: bool = False,
     ) -> io.NodeOutput:

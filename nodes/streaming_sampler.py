@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from .ar_sampler import NOISE_RULES, ARStreamingSampler
 from .inputs import clean_pass_inputs
-from .prompt_schedule import PromptPlan, prompts_input
+from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
 
 
 class ARStreamingSamplerNode(io.ComfyNode):
@@ -57,7 +57,7 @@ class ARStreamingSamplerNode(io.ComfyNode):
         noise_rule: str = NOISE_RULES[0],
         context_noise: float = 0.0,
         refine: bool = False,
-        prompts: PromptPlan | None = None,
+        prompts: PromptPlan = NO_LATER_PROMPTS,
     ) -> io.NodeOutput:
         sampler = ARStreamingSampler(
             chunk_frames, noise_rule, prompts=prompts, context_noise=context_noise, refine=refine

@@ -80,7 +80,7 @@ def run_core(backbone, context):
 def run_host(golden_model, context):
     """The same through a guider and our sampler; latents as the model sees them."""
 
-    def run(patch, frames=24, opening=None, source=None, sigmas=SIGMAS, cfg=1.0, chunk=3, **options):
+    def run(patch, frames=24, opening=None, source=None, sigmas=SIGMAS, cfg=1.0, chunk=3, sampler=None, **options):
         model = door.with_patch(golden_model, patch)
         inner = model.model
         if opening is not None:
@@ -92,7 +92,7 @@ def run_host(golden_model, context):
         guider.set_cfg(cfg)
         latent = torch.zeros(1, 16, frames, *SIZE)
         source = None if source is None else inner.process_latent_out(source)
-        sampler = ARStreamingSampler(chunk, source=source, **options)
+        sampler = sampler or ARStreamingSampler(chunk, source=source, **options)
         made = guider.sample(latent, latent, sampler, torch.tensor(sigmas), seed=3, disable_pbar=True)
         return inner.process_latent_in(made)
 
@@ -148,6 +148,18 @@ def test_prompts_change_as_in_the_core(run_core, run_host, context, method, keep
     unchanged = run_host(patch)
     assert torch.equal(found[:, :, :12], unchanged[:, :, :12])
     assert (found[:, :, 12:15] - unchanged[:, :, 12:15]).abs().max() > 0.01
+
+
+def test_the_prompt_of_a_running_stream_is_changed_from_outside(run_host, context):
+    def change_after_the_fourth(event):
+        if isinstance(event, ChunkDone) and event.clock.chunk == 3:
+            assert sampler.change_prompt(-context)
+
+    plan = PromptPlan((parse_time("chunk 4"),), (-context,), None)
+    expected = run_host(ModelPatch(), prompts=plan)
+    sampler = ARStreamingSampler(3, consumer=change_after_the_fourth)
+    assert torch.equal(run_host(ModelPatch(), sampler=sampler), expected)
+    assert not sampler.change_prompt(context)  # nothing is under way any more
 
 
 def test_a_later_prompt_leaves_the_negative_one_alone(run_host, context):
