@@ -37,7 +37,8 @@ class PromptPlan:
 
     def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
         """The schedule for a video that begins with the prompt `first` [1, L, text_dim]."""
-        method = self.method or (family.prompt_switch if family else _DEFAULT.method)
+        usual = "cross-attention" if config.rolling else _DEFAULT.method
+        method = self.method or (family.prompt_switch if family else usual)
         later = [
             ScheduledPrompt(time.latent_frame(config, FRAME_RATE), text)
             for time, text in zip(self.times, self.texts, strict=True)
