@@ -41,7 +41,7 @@ _NAMED = (
     (r"(?:causal ?forcing|frame ?wise).*\b2 ?step\b", "causal-forcing-2step"),
     (r"(?:causal ?forcing|frame ?wise).*\b1 ?step\b", "causal-forcing-1step"),
     (r"causal ?forcing", {_CHUNKWISE: "causal-forcing", _FRAMEWISE: "causal-forcing-framewise"}),
-    (r"self ?forcing", "self-forcing"),
+    (r"self ?forcing|\bsf ?wan\b", "self-forcing"),
 )  # fmt: skip
 _CHUNK_WORDS = {_CHUNKWISE: r"chunk ?wise|\bc ?3\b", _FRAMEWISE: r"frame ?wise|\bc ?1\b"}
 _ORDINARY_WAN = r"\bwan ?2 ?[12]\b"

@@ -52,6 +52,7 @@ _NAMES = {
     r"causal ?wan ?2 ?2|\ba ?14 ?b\b": "of Wan 2.2 A14B, which has two backbones and takes an image",
     r"\bode ?init\b|\bar ?diffusion\b|\bcausal ?(?:ode|cd)\b": "an intermediate stage of training",
     r"\bbidirectional\b": "a bidirectional model and not autoregressive",
+    r"(?:step|cfg) ?distill|light ?x ?2 ?v": "a bidirectional model for few steps and not autoregressive",
 }
 
 

@@ -174,7 +174,9 @@ _LONGLIVE_LORA = ("lora.pt", lambda state: {"generator_lora": prefixed(lora_stat
 PUBLISHED = (
     Published("self-forcing", "self_forcing_dmd.pt", lambda s: {"generator_ema": prefixed(s, "model.")}),
     Published("self-forcing", "self_forcing_sid.pt", lambda s: {"generator_ema": prefixed(s, "model."), "step": 1}),
-    Published("self-forcing", "SFWan2.1-self-forcing/diffusion_pytorch_model.safetensors", diffusers),
+    Published(
+        "self-forcing", "SFWan2.1-T2V-1.3B-Diffusers/transformer/diffusion_pytorch_model.safetensors", diffusers
+    ),
     Published(
         "causal-forcing",
         "chunkwise/causal_forcing.pt",

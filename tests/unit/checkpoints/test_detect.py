@@ -127,6 +127,8 @@ def test_causal_forcing_that_cannot_be_told(refused, file):
         ("Self-Forcing/ode_init.pt", "stage of training"),
         ("Causal-Forcing/chunkwise/ar_diffusion.pt", "stage of training"),
         ("CausVid/bidirectional_checkpoint1/model.pt", "bidirectional"),
+        ("Wan2.1-T2V-14B-StepDistill-CfgDistill.safetensors", "bidirectional"),
+        ("wan21_self_forcing_lightx2v.safetensors", "bidirectional"),
     ],
 )
 def test_known_but_not_run(refused, file, title):

@@ -13,7 +13,7 @@ from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.wan.container import CausalWan
-from dummy_forcing.core.wan.shape import WAN_14B
+from dummy_forcing.core.wan.shape import WAN_1_3B, WAN_14B
 
 published_files = pytest.mark.parametrize("published", PUBLISHED, ids=name_of)
 
@@ -69,10 +69,11 @@ def test_a_family_chosen_by_hand(tmp_path, state):
 
 
 @pytest.mark.parametrize("layout", [dict, diffusers, lambda state: prefixed(state, "model.")])
-def test_a_model_of_14b(layout):
+@pytest.mark.parametrize(("shape", "count"), [(WAN_1_3B, 825), (WAN_14B, 1095)])
+def test_the_real_sizes(layout, shape, count):
     with torch.device("meta"):
-        sizes = CausalWan(WAN_14B).state_dict()
+        sizes = CausalWan(shape).state_dict()
     state = {name: torch.zeros(1).expand(value.shape) for name, value in sizes.items()}
     normal = normalise(layout(state), {}, "it")
-    assert normal.shape == WAN_14B
-    assert list(normal.state) == list(sizes) and len(sizes) == 1095
+    assert normal.shape == shape
+    assert list(normal.state) == list(sizes) and len(sizes) == count
