@@ -32,6 +32,7 @@ WIDEST = 1400
 # Titles of the nodes whose videos are shown, with their labels. One video fills a square, two get a half each.
 VIDEOS = {
     "toy_world_streaming": {"Stream AR Video": ""},
+    "toy_world_story": {"Stream AR Video": ""},
     "toy_world_dense_vs_dummy_forcing": {
         "Stream AR Video: dense": "dense",
         "Stream AR Video: Dummy Forcing": "Dummy Forcing",

@@ -58,7 +58,7 @@ def test_widget_values_fit(graph, info):
     for node in real_nodes(graph):
         values = widget_values(node, info[node["type"]])
         for name, value in values.items():
-            kind, options = schema(info[node["type"]])[name]
+            kind, options = schema(info[node["type"]], node["widgets_values"])[name]
             if not fits(kind, options, value):
                 wrong.append(f"{node['type']}.{name} = {value!r}")
     assert wrong == []
@@ -159,16 +159,23 @@ def real_nodes(graph: dict, muted: bool = True) -> list[dict]:
     return [node for node in graph["nodes"] if node["type"] not in NOTES and (muted or node["mode"] == ALWAYS)]
 
 
-def schema(node: dict) -> dict[str, tuple[str, dict]]:
-    """Type and options of each input that is a widget, in the order of widgets; a list of choices is a COMBO."""
+def schema(node_info: dict, values: list) -> dict[str, tuple[str, dict]]:
+    """Type and options of each input that is a widget, in the order of widgets; a list of choices is a COMBO.
+
+    A dynamic combo brings the widgets of what is chosen in it.
+    """
     found = {}
     for group in ("required", "optional"):
-        for name in node["input_order"].get(group, ()):
-            kind, *rest = node["input"][group][name]
+        for name, (kind, *rest) in node_info["input"].get(group, {}).items():
             options = rest[0] if rest else {}
             if isinstance(kind, list):
                 kind, options = "COMBO", {**options, "options": kind}
-            if kind in WIDGETS:
+            if kind == "COMFY_DYNAMICCOMBO_V3":
+                choices = {choice["key"]: choice["inputs"] for choice in options["options"]}
+                found[name] = "COMBO", {"options": list(choices)}
+                chosen = next(value for value in values if value in choices)
+                found |= {f"{name}.{child}": each for child, each in schema({"input": choices[chosen]}, []).items()}
+            elif kind in WIDGETS:
                 found[name] = kind, options
     return found
 
@@ -176,12 +183,12 @@ def schema(node: dict) -> dict[str, tuple[str, dict]]:
 def widget_values(node: dict, node_info: dict) -> dict:
     """Values by name, without those of widgets that only the frontend knows."""
     names: list[str | None] = []
-    for name, (_, options) in schema(node_info).items():
+    values = node.get("widgets_values") or []
+    for name, (_, options) in schema(node_info, values).items():
         names.append(name)
         if options.get("control_after_generate") or options.get("image_upload"):
             names.append(None)
     names += [None] * EXTRA_WIDGETS.get(node["type"], 0)
-    values = node.get("widgets_values") or []
     assert len(values) == len(names), node["type"]
     return {name: value for name, value in zip(names, values, strict=True) if name is not None}
 
