@@ -42,19 +42,23 @@ PROMPTS = (
     "a green triangle moving right and a red circle moving left",
     "a yellow square moving down and a blue circle moving up",
 )
-STEPS = (4, 3, 2, 1)
-LEVELS = (None, 0.02, 0.05, 0.1, 0.2)
-BASELINE = (4, None)
+LEVELS = (0.02, 0.05, 0.1, 0.2)
+BASELINE = (4, 0.0, False)
+RUNS = (
+    *((steps, 0.0, False) for steps in (4, 3, 2, 1)),
+    *itertools.product((4, 3, 2, 1), LEVELS, (True,)),
+    *((4, level, False) for level in (0.02, 0.1)),
+)
+"""Denoising passes, context noise, whether the clean pass refines."""
 
 
-def generate(steps: int, level: float | None, chunks: int) -> tuple[Tensor, float, StreamConfig]:
-    """Frames [B, F, H, W, 3] of all prompts and the CPU seconds in the model; `level` refines at this noise."""
+def generate(steps: int, level: float, refine: bool, chunks: int) -> tuple[Tensor, float, StreamConfig]:
+    """Frames [B, F, H, W, 3] of all prompts and the CPU seconds in the model."""
     model = open_toy_world()
     config = model.stream_config(
         chunks * model.family.chunk_frames, MemoryConfig(), sigmas=model.family.sigmas_of(steps)
     )
-    if level is not None:
-        config = replace(config, context_noise=level, refine=True)
+    config = replace(config, context_noise=level, refine=refine)
     text = torch.cat([embed_prompt(prompt) for prompt in PROMPTS])
     decoder, frames, seconds, started = StreamingDecoder(model.vae), [], 0.0, time.process_time()
     for event in stream_video(model.backbone, text, config, SeededNoise(0)):
@@ -71,13 +75,14 @@ def baseline(chunks: int) -> Tensor:
     return generate(*BASELINE, chunks)[0]
 
 
-def measure(steps: int, level: float | None, chunks: int) -> dict:
+def measure(steps: int, level: float, refine: bool, chunks: int) -> dict:
     """Scores of all prompts, PSNR to the baseline and cost; runs in a worker process on one thread."""
     torch.set_num_threads(1)
-    videos, seconds, config = generate(steps, level, chunks)
-    row = {"steps": steps, "level": level, "passes": config.total_passes / chunks, "seconds": seconds / chunks}
+    videos, seconds, config = generate(steps, level, refine, chunks)
+    row = {"steps": steps, "level": level, "refine": refine}
+    row |= {"passes": config.total_passes / chunks, "seconds": seconds / chunks}
     row["scores"] = [score_video(video, prompt).total for video, prompt in zip(videos, PROMPTS, strict=True)]
-    if (steps, level) != BASELINE:
+    if (steps, level, refine) != BASELINE:
         row["psnr"] = [psnr(video, other) for video, other in zip(videos, baseline(chunks), strict=True)]
     return row
 
@@ -86,15 +91,19 @@ def measure_all(chunks: int, workers: int) -> list[dict]:
     """All rows; those that are known already are not measured again."""
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
     rows = known.get("rows", []) if known.get("chunks") == chunks else []
-    done = {(row["steps"], row["level"]) for row in rows}
+    done = {_run(row) for row in rows}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        missing = [run for run in itertools.product(STEPS, LEVELS) if run not in done]
+        missing = [run for run in RUNS if run not in done]
         for future in as_completed([pool.submit(measure, *run, chunks) for run in missing]):
             rows.append(future.result())
             print(rows[-1], flush=True)
-            rows.sort(key=lambda row: (-row["steps"], row["level"] or 0))
+            rows.sort(key=lambda row: RUNS.index(_run(row)))
             FILE.write_text(json.dumps({"chunks": chunks, "rows": rows}, indent=1) + "\n")
     return rows
+
+
+def _run(row: dict) -> tuple[int, float, bool]:
+    return row["steps"], row["level"], row["refine"]
 
 
 _PAGE = """\
@@ -119,10 +128,11 @@ Made by `{command}` on {machine}, torch {torch}, {date}.
 
 def report(rows: list[dict], chunks: int, command: str) -> str:
     """The page for docs/."""
-    exact = next(row for row in rows if (row["steps"], row["level"]) == BASELINE)["scores"]
+    exact = next(row for row in rows if _run(row) == BASELINE)["scores"]
     lines = []
     for row in rows:
-        name = f"{row['steps']}" + ("" if row["level"] is None else f" + refine at {row['level']}")
+        kind = "refine" if row["refine"] else "context noise"
+        name = f"{row['steps']}" + (f" + {kind} at {row['level']}" if row["level"] else "")
         losses = [before - after for before, after in zip(exact, row["scores"], strict=True)]
         loss = f"{fmean(losses):.3f} ± {stdev(losses) / len(losses) ** 0.5:.3f}"
         distance = f"{fmean(row['psnr']):.1f}" if "psnr" in row else "-"

@@ -15,6 +15,7 @@ from . import values
 FAMILY_MEMORY = "family"
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
 AUTO_ROPE = "auto"
+SWITCHES = ("cross-attention", "recache", "flush", "interpolate")
 TOY = "toy"
 
 _EXAMPLES = """examples:
@@ -81,6 +82,8 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     _add_policy(parser)
     _add_skip(parser)
+    _add_story(parser)
+    _add_given(parser)
     parser.add_argument(
         "--output",
         type=Path,
@@ -239,6 +242,26 @@ def _add_skip(parser: ArgumentParser) -> None:
     group.add_argument("--skip-threshold", type=values.threshold, metavar="X", help=_SKIP_RULE)
 
 
+def _add_story(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("prompts that change")
+    group.add_argument("--prompts", type=Path, metavar="FILE", help=_PROMPTS)
+    group.add_argument("--switch", choices=SWITCHES, default=SUPPRESS, help="(default: the family's)")
+    group.add_argument("--recache-frames", type=values.count, default=SUPPRESS, metavar="N", help=_RECACHE)
+    group.add_argument("--interpolate-chunks", type=values.count, default=SUPPRESS, metavar="N", help=_INTERPOLATE)
+
+
+def _add_given(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("given pictures and videos")
+    files = group.add_mutually_exclusive_group()
+    files.add_argument("--image", type=Path, metavar="FILE", help="begin with this picture, of the video's size")
+    files.add_argument("--extend", type=Path, metavar="VIDEO", help="begin with this video, of the same size")
+    files.add_argument("--source", type=Path, metavar="VIDEO", help="change this video, of the same size")
+    group.add_argument("--strength", type=values.strength, metavar="SHARE", help=_STRENGTH)
+    group = parser.add_argument_group("clean pass")
+    group.add_argument("--context-noise", type=values.level, default=0.0, metavar="X", help=_CONTEXT_NOISE)
+    group.add_argument("--refine", action="store_true", help=_REFINE)
+
+
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE|-", help="write a report; '-' prints it alone on stdout")
 
@@ -260,5 +283,14 @@ _CLASSIFY = "dummy-forcing: roles take effect after this chunk, from 0 (default:
 _COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
 _SINK = "window: opening latent frames kept for ever (default: 3)"
 _WINDOW = "window: latent frames read in all (default: 12)"
+_PROMPTS = (
+    "later prompts: lines such as 'chunk 4: a blue square moving left' or '3.5s: ...', or a JSON list of "
+    '{"at": "chunk 4", "prompt": "..."}; with --model PATH files of embeddings in place of prompts'
+)
+_RECACHE = "recache: newest latent frames computed anew under the new prompt (default: 12)"
+_INTERPOLATE = "interpolate: over how many chunks a prompt moves to the next (default: 4)"
+_STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
+_CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
+_REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
 _SKIP_LIST = "reuse the blocks' work of the pass before in these denoising passes of every chunk, from 1"
 _SKIP_RULE = "skip by TeaCache's rule, for many steps: estimated change allowed in all (TeaCache for Wan: 0.2)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,15 +15,19 @@ from ..core.media.video import VideoWriter
 from ..core.memory.keep import KeepPolicy, KeepShape
 from ..core.stream.config import StreamConfig
 from ..core.stream.pass_skip import PassSkip
+from ..core.stream.prompts import NO_CHANGES, PromptSource
+from ..core.stream.sigmas import levels_from_strength
 from ..core.stream.tally import RunReport, describe_run
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
+from .given import Given, material_of, read_given
 from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed, say_family
 from .outputs import check_outputs, check_suffix
 from .policies import check_classified, memory_for, method_of, read_policy, read_skip
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
+from .story import Story, read_story
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,6 +44,8 @@ class _Request:
     text: Tensor
     keep: KeepPolicy | None
     skip: PassSkip | None
+    story: Story | None
+    given: Given | None
 
 
 def generate(args: argparse.Namespace, opener: Opener) -> None:
@@ -51,7 +57,8 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     model = opener(request.choice)
     config = _plan(args, request, model)
     say_family(console, args, model)
-    report = _write_video(args, request, model, config, console)
+    prompts = request.story.schedule(request.text, config, model.family) if request.story else NO_CHANGES
+    report = _write_video(args, request, model, config, prompts, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")
     if report.roles is not None:
         say(console, describe_roles(report.roles))
@@ -59,14 +66,15 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
         _save_profile(args, request, model, config, report)
         say(console, f"wrote {args.save_profile}")
     if args.json is not None:
-        write_report(args.json, _to_dict(args, request, model, config, report))
+        write_report(args.json, _to_dict(args, request, model, config, prompts, report))
 
 
 def _read_request(args: argparse.Namespace) -> _Request:
     choice = ModelChoice.from_args(args)
     prompt = args.prompt or (EXAMPLE if args.embedding is None else args.embedding.stem)
     keep, skip = read_policy(args), read_skip(args)
-    return _Request(choice, prompt, embed(prompt, args.embedding), keep, skip)
+    text = embed(prompt, args.embedding)
+    return _Request(choice, prompt, text, keep, skip, read_story(args), read_given(args))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -80,24 +88,42 @@ def _check_outputs(args: argparse.Namespace) -> None:
 def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> StreamConfig:
     """The stream's configuration, with everything checked that needs the model."""
     check_decodable(model)
-    check_text([request.text], model)
+    check_text([request.text, *(request.story.plan.texts if request.story else ())], model)
     shape = model.backbone.shape
     if args.profile is not None:
         HeadProfile.load(args.profile, model.fingerprint, (shape.layers, shape.heads))
     family = model.family
-    latents = count_latents(args.latents, args.seconds, family.latent_frames, family.chunk_frames)
+    given, length = request.given, (args.latents, args.seconds, family.latent_frames, family.chunk_frames)
+    latents = given.count_latents(*length) if given else count_latents(*length)
     memory = memory_for(request.keep, args.rope, family)
     memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)
-    config = model.stream_config(latents, memory, pixel_size=args.size, sigmas=family.sigmas_of(args.steps))
-    return replace(config, skip=request.skip)
+    sigmas = family.sigmas_of(args.steps)
+    if given is not None and given.strength is not None:
+        sigmas = levels_from_strength(sigmas, given.strength)
+    return model.stream_config(
+        latents,
+        memory,
+        pixel_size=args.size,
+        sigmas=sigmas,
+        opening_frames=given.opening_frames if given else 0,
+        skip=request.skip,
+        context_noise=args.context_noise,
+        refine=args.refine,
+    )
 
 
 def _write_video(
-    args: argparse.Namespace, request: _Request, model: ARVideoModel, config: StreamConfig, console: Console
+    args: argparse.Namespace,
+    request: _Request,
+    model: ARVideoModel,
+    config: StreamConfig,
+    prompts: PromptSource,
+    console: Console,
 ) -> RunReport:
-    job = VideoJob(args.output.name, request.text, config, args.seed)
+    material = material_of(request.given, model, config)
+    job = VideoJob(args.output.name, request.text, config, args.seed, material=material, prompts=prompts)
     with VideoWriter(args.output, FRAME_RATE) as video:
         try:
             return run_video(model, job, sink=video.write, finish=video.finish, console=console)
@@ -125,18 +151,27 @@ def _save_profile(
 
 
 def _to_dict(
-    args: argparse.Namespace, request: _Request, model: ARVideoModel, config: StreamConfig, report: RunReport
+    args: argparse.Namespace,
+    request: _Request,
+    model: ARVideoModel,
+    config: StreamConfig,
+    prompts: PromptSource,
+    report: RunReport,
 ) -> dict[str, Any]:
     return {
         **environment(args.argv, model.device),
         "model": {"path": args.model, "family": model.family.name, "fingerprint": model.fingerprint},
         "prompt": request.prompt,
+        "later_prompts": request.story and request.story.to_dict(prompts.switch),
+        "given": request.given and request.given.to_dict(),
         "seed": args.seed,
         "latent_size": config.latent_size,
         "sigmas": config.sigmas,
         "frame_rate": FRAME_RATE,
         "memory": config.memory.to_dict(),
         "skip": config.skip and config.skip.to_dict(),
+        "context_noise": config.context_noise,
+        "refine": config.refine,
         "output": str(args.output),
         **report.to_dict(),
     }

@@ -113,23 +113,26 @@ def check_decodable(model: ARVideoModel) -> None:
         raise DummyForcingError("frames need a VAE to decode them; give --vae wan_2.1_vae.safetensors")
 
 
-def count_latents(latents: int | None, seconds: float | None, default: int, chunk: int) -> int:
-    """Length in latent frames, whole chunks.
+def count_latents(latents: int | None, seconds: float | None, default: int, chunk: int, opening: int = 0) -> int:
+    """Length in latent frames, whole chunks behind an `opening` of given ones.
 
-    `latents` must already be a multiple of `chunk`; `seconds`, at FRAME_RATE pixel frames each, is rounded up to
-    one; `default` stands for neither. Raises DummyForcingError naming the nearest lengths that would do.
+    `latents` must already be such a length; `seconds`, at FRAME_RATE pixel frames each, is rounded up to one;
+    `default`, which does not count the opening, stands for neither. Raises DummyForcingError naming the nearest
+    lengths that would do.
     """
     if latents is None:
         if seconds is None:
-            return default
+            return opening + default
         frames = math.ceil(seconds * FRAME_RATE)
         wanted = 1 + math.ceil((frames - 1) / FRAMES_PER_LATENT)
-        return chunk * math.ceil(wanted / chunk)
-    if latents % chunk:
-        below = latents - latents % chunk
-        nearest = " or ".join(str(length) for length in (below, below + chunk) if length)
+        return opening + chunk * max(1, math.ceil((wanted - opening) / chunk))
+    made = latents - opening
+    if made <= 0 or made % chunk:
+        below = opening + max(0, made // chunk) * chunk
+        nearest = " or ".join(str(length) for length in (below, below + chunk) if length > opening)
+        behind = f" behind {opening} given ones" if opening else ""
         raise DummyForcingError(
-            f"{latents} latent frames cannot be cut into chunks of {chunk}; use --latents {nearest}"
+            f"{latents} latent frames cannot be cut into chunks of {chunk}{behind}; use --latents {nearest}"
         )
     return latents
 

@@ -16,7 +16,9 @@ from ..core.stream.decode import StreamingDecoder
 from ..core.stream.encode import image_anchor
 from ..core.stream.events import ChunkDone
 from ..core.stream.loop import stream_video
+from ..core.stream.material import NOTHING, Material
 from ..core.stream.noise import SeededNoise
+from ..core.stream.prompts import NO_CHANGES, PromptSource
 from ..core.stream.tally import RunReport, Tally
 from .progress import progress_line
 
@@ -34,7 +36,7 @@ class VideoJob:
     """One video to make.
 
     title names it in the progress line; text is the text-encoder output [1, L, D] on any device; observers look at
-    attention. config.total_frames must be finite.
+    attention. config.total_frames must be finite. material and prompts as in `stream_chunks`.
     """
 
     title: str
@@ -42,6 +44,8 @@ class VideoJob:
     config: StreamConfig
     seed: int
     observers: Sequence[AttentionObserver] = ()
+    material: Material = NOTHING
+    prompts: PromptSource = NO_CHANGES
 
 
 def run_video(
@@ -70,8 +74,16 @@ def run_video(
         config = job.config
         show = stack.enter_context(progress_line(console, job.title, config.total_chunks, len(config.sigmas)))
         anchor = image_anchor(model.vae, config) if sink else None
-        noise = SeededNoise(job.seed)
-        stream = stream_video(model.backbone, text, config, noise, job.observers, anchor=anchor)
+        stream = stream_video(
+            model.backbone,
+            text,
+            config,
+            SeededNoise(job.seed),
+            job.observers,
+            material=job.material,
+            prompts=job.prompts,
+            anchor=anchor,
+        )
         stack.enter_context(contextlib.closing(stream))
         decoder = stack.enter_context(contextlib.closing(StreamingDecoder(model.vae))) if sink else None
         for event in stream:

@@ -37,6 +37,16 @@ def threshold(text: str) -> float:
     return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
 
 
+def strength(text: str) -> float:
+    """A number above 0 up to 1."""
+    return _number(text, lambda value: 0 < value <= 1, "a number above 0 up to 1")
+
+
+def level(text: str) -> float:
+    """A noise level: a number from 0 below 1."""
+    return _number(text, lambda value: 0 <= value < 1, "a number from 0 below 1")
+
+
 def size(text: str) -> tuple[int, int]:
     """Height x width in pixels, both multiples of 16."""
     found = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text)

@@ -2,49 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..core.checkpoints.families import Family
 from ..core.errors import DummyForcingError
-from ..core.stream.config import StreamConfig
-from ..core.stream.prompt_times import PromptTime, parse_time
-from ..core.stream.prompts import SWITCH_METHODS, PromptSchedule, PromptSwitch, ScheduledPrompt
+from ..core.stream.prompt_times import PromptPlan, PromptTime, parse_time
+from ..core.stream.prompts import SWITCH_METHODS, PromptSwitch
 from .types import PromptScheduleType
 
-FRAME_RATE = 16  # of all Wan 2.1 models
 FAMILY = "family's own"
 _DEFAULT = PromptSwitch()
 _MOST_PROMPTS = 50
-
-
-@dataclass(frozen=True, eq=False)
-class PromptPlan:
-    """Later prompts of a video, before it is known how the video is cut.
-
-    texts: embeddings [1, L, text_dim], one for each of `times`. method None stands for the family's own; the other
-    fields as in `PromptSwitch`.
-    """
-
-    times: tuple[PromptTime, ...]
-    texts: tuple[Tensor, ...]
-    method: str | None
-    recache_frames: int = _DEFAULT.recache_frames
-    flush_frames: int = _DEFAULT.flush_frames
-    chunks: int = _DEFAULT.chunks
-
-    def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
-        """The schedule for a video that begins with the prompt `first` [1, L, text_dim]."""
-        usual = "cross-attention" if config.rolling else _DEFAULT.method
-        method = self.method or (family.prompt_switch if family else usual)
-        later = [
-            ScheduledPrompt(time.latent_frame(config, FRAME_RATE), text)
-            for time, text in zip(self.times, self.texts, strict=True)
-        ]
-        switch = PromptSwitch(method, self.recache_frames, self.flush_frames, self.chunks)
-        return PromptSchedule(first, later, switch)
 
 
 NO_LATER_PROMPTS = PromptPlan((), (), None)

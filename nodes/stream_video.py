@@ -17,6 +17,7 @@ from ..core.heads.roles import describe_roles
 from ..core.media.video import VideoWriter
 from ..core.stream.events import ChunkDone, Event
 from ..core.stream.material import Material
+from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.rollout import ImageAnchor
 from ..core.stream.tally import RunReport, describe_run, pixel_frames
 from . import host
@@ -25,7 +26,7 @@ from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, si
 from .live import LiveView
 from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
-from .prompt_schedule import FRAME_RATE, NO_LATER_PROMPTS, PromptPlan, prompts_input
+from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
 from .sampling import run_stream
 from .vae_decoder import streaming_decoder
 

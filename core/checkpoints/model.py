@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,6 +67,7 @@ class ARVideoModel:
         pixel_size: tuple[int, int] | None = None,
         sigmas: Sequence[float] | None = None,
         loop: FamilyLoop | None = None,
+        **options: Any,
     ) -> StreamConfig:
         """Settings of one video, the family's where none are given.
 
@@ -76,6 +78,7 @@ class ARVideoModel:
             pixel_size: (height, width), multiples of 16; by default the family's.
             sigmas: noise levels; by default the family's.
             loop: what happens in the course of a video; by default the family's.
+            options: further fields of `StreamConfig`, such as `opening_frames`.
 
         Raises:
             DummyForcingError: a size, length or list that the model cannot run.
@@ -96,6 +99,7 @@ class ARVideoModel:
             channels=self.backbone.shape.in_channels,
             memory=memory,
             **loop.options(sigmas),
+            **options,
         )
 
 

@@ -1,15 +1,26 @@
-"""When a prompt begins, as people write it: `5s`, `2.5 s`, `chunk 8`."""
+"""Prompts by the time at which they begin, as people write it: `5s`, `2.5 s`, `chunk 8`."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..wan.vae_stream import FRAMES_PER_LATENT
 from .config import StreamConfig
+from .prompts import PromptSchedule, PromptSwitch, ScheduledPrompt, SwitchMethod
 
+if TYPE_CHECKING:
+    from ..checkpoints.family import Family
+
+FRAME_RATE = 16
+"""Pixel frames a second of all Wan 2.1 models."""
+
+_DEFAULT = PromptSwitch()
 _CHUNK = re.compile(r"chunk\s*(\d{1,9})")
 _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*s")
 
@@ -40,3 +51,30 @@ def parse_time(text: str) -> PromptTime:
     if found := _SECONDS.fullmatch(words):
         return PromptTime(seconds=float(found[1]))
     raise DummyForcingError(f"{text.strip()!r} is no time; write seconds as 5s or a chunk as chunk 8")
+
+
+@dataclass(frozen=True, eq=False)
+class PromptPlan:
+    """Later prompts of a video, before it is known how the video is cut.
+
+    texts: embeddings [1, L, text_dim], one for each of `times`. method None stands for the family's own; the other
+    fields as in `PromptSwitch`.
+    """
+
+    times: tuple[PromptTime, ...]
+    texts: tuple[Tensor, ...]
+    method: SwitchMethod | None
+    recache_frames: int = _DEFAULT.recache_frames
+    flush_frames: int = _DEFAULT.flush_frames
+    chunks: int = _DEFAULT.chunks
+
+    def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
+        """The schedule for a video that begins with the prompt `first` [1, L, text_dim]."""
+        usual = "cross-attention" if config.rolling else _DEFAULT.method
+        method = self.method or (family.prompt_switch if family else usual)
+        later = [
+            ScheduledPrompt(time.latent_frame(config, FRAME_RATE), text)
+            for time, text in zip(self.times, self.texts, strict=True)
+        ]
+        switch = PromptSwitch(method, self.recache_frames, self.flush_frames, self.chunks)
+        return PromptSchedule(first, later, switch)

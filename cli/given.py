@@ -1,0 +1,108 @@
+"""Pictures and videos that a video begins with or is made from: `--image`, `--extend`, `--source`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..core.errors import DummyForcingError
+from ..core.media.frames import to_unit
+from ..core.media.video import read_video
+from ..core.stream.config import StreamConfig
+from ..core.stream.encode import encode_clip
+from ..core.stream.material import NOTHING, Material
+from ..core.stream.tally import pixel_frames
+from ..core.wan.vae_stream import FRAMES_PER_LATENT
+from .models import count_latents
+
+if TYPE_CHECKING:
+    from ..core.checkpoints.model import ARVideoModel
+
+DEFAULT_STRENGTH = 0.8
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A picture or video from a file.
+
+    frames: uint8 [T, H, W, 3]. strength: share of noise that a video to change is mixed with; None for what a video
+    begins with.
+    """
+
+    path: Path
+    frames: Tensor
+    strength: float | None
+
+    @property
+    def latent_frames(self) -> int:
+        """Whole latent frames in it."""
+        return 1 + (len(self.frames) - 1) // FRAMES_PER_LATENT
+
+    @property
+    def opening_frames(self) -> int:
+        """Latent frames that the video begins with."""
+        return self.latent_frames if self.strength is None else 0
+
+    def count_latents(self, latents: int | None, seconds: float | None, usual: int, chunk: int) -> int:
+        """Length of the whole video; a video to change gives it where nothing was typed."""
+        if self.strength is None:
+            return count_latents(latents, seconds, usual, chunk, self.opening_frames)
+        whole = self.latent_frames - self.latent_frames % chunk
+        if not whole:
+            raise DummyForcingError(
+                f"{self.path} holds {len(self.frames)} frames, less than a chunk; give a video of at least "
+                f"{pixel_frames(chunk)}"
+            )
+        wanted = count_latents(latents, seconds, whole, chunk)
+        if wanted > whole:
+            raise DummyForcingError(
+                f"{self.path} is enough for {whole} latent frames, {wanted} were asked for; use --latents {whole}"
+            )
+        return wanted
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the report."""
+        return {"path": str(self.path), "frames": len(self.frames), "strength": self.strength}
+
+    def material(self, model: ARVideoModel, config: StreamConfig) -> Material:
+        """Its latents; DummyForcingError where the size is not the video's."""
+        size, expected = tuple(self.frames.shape[1:3]), tuple(8 * side for side in config.latent_size)
+        if size != expected:
+            names = ["x".join(map(str, each)) for each in (size, expected)]
+            raise DummyForcingError(
+                f"{self.path} is {names[0]} pixels (height x width), the video {names[1]}; scale the file, or use "
+                f"--size {names[0]} if the model can"
+            )
+        used = config.opening_frames if self.strength is None else config.total_frames
+        frames = to_unit(self.frames[: pixel_frames(used)])
+        latents = encode_clip(model.vae, frames[None])
+        return Material(opening=latents) if self.strength is None else Material(source=latents)
+
+
+def read_given(args: argparse.Namespace) -> Given | None:
+    """Read the file of `--image`, `--extend` or `--source`, if one was typed; DummyForcingError if it cannot be."""
+    if args.strength is not None and args.source is None:
+        raise DummyForcingError("--strength goes with --source VIDEO; leave it out")
+    path = args.image or args.extend or args.source
+    if path is None:
+        return None
+    frames, _ = read_video(path)
+    if args.image is not None and len(frames) > 1:
+        raise DummyForcingError(f"{path} holds {len(frames)} frames; give one picture or use --extend")
+    if args.extend is not None and (len(frames) - 1) % FRAMES_PER_LATENT:
+        fitting = pixel_frames(1 + (len(frames) - 1) // FRAMES_PER_LATENT)
+        raise DummyForcingError(
+            f"{path} holds {len(frames)} frames, but latent frames stand for 1, 5, 9, ...; cut it to {fitting}"
+        )
+    if args.source is None:
+        return Given(path, frames, None)
+    return Given(path, frames, DEFAULT_STRENGTH if args.strength is None else args.strength)
+
+
+def material_of(given: Given | None, model: ARVideoModel, config: StreamConfig) -> Material:
+    """The latents of what was given, if anything."""
+    return NOTHING if given is None else given.material(model, config)

@@ -1,0 +1,111 @@
+"""--image, --extend, --source, --strength, --context-noise and --refine."""
+
+import json
+
+import pytest
+import torch
+
+from dummy_forcing.core.media.video import VideoWriter, read_video
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A function: a file of smooth random frames."""
+
+    def write(frames, height=32, width=48, name="clip.gif"):
+        generator = torch.Generator().manual_seed(frames)
+        coarse = torch.rand(1, 3, frames, 4, 6, generator=generator)
+        smooth = torch.nn.functional.interpolate(coarse, (frames, height, width), mode="trilinear")
+        with VideoWriter(tmp_path / name, 16) as video:
+            video.write(smooth[0].movedim(0, -1))
+            video.finish()
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A function: a .png file."""
+
+    def write(height=32, width=48):
+        from PIL import Image
+
+        Image.new("RGB", (width, height), (200, 30, 60)).save(tmp_path / "start.png")
+        return tmp_path / "start.png"
+
+    return write
+
+
+def report_of(run, capsys, *argv):
+    assert run("generate", "--output", "out/a.gif", "--json", "-", *argv) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_video_begins_with_a_picture(run, capsys, picture, tiny_model, tmp_path):
+    report = report_of(run, capsys, "--image", picture(), "--policy", "dense")
+    assert (report["latent_frames"], report["chunks"], report["passes"]) == (1 + 9, 4, 1 + 3 * 3)
+    assert report["given"] == {"path": str(tmp_path / "start.png"), "frames": 1, "strength": None}
+    assert read_video(tmp_path / "out/a.gif")[0].shape == (37, 32, 48, 3)
+
+
+@pytest.mark.parametrize(("frames", "latents"), [(1, 1), (5, 2), (9, 3), (13, 4), (25, 7)])
+def test_a_video_goes_on(run, capsys, clip, frames, latents):
+    report = report_of(run, capsys, "--extend", clip(frames), "--latents", latents + 6)
+    assert report["latent_frames"] == latents + 6
+    assert report["given"]["frames"] == frames
+    assert report_of(run, capsys, "--extend", clip(frames))["latent_frames"] == latents + 9
+    assert report_of(run, capsys, "--extend", clip(frames), "--seconds", 0.1)["latent_frames"] == latents + 3
+
+
+def test_a_video_is_changed(run, capsys, clip, tiny_model):
+    report = report_of(run, capsys, "--source", clip(21), "--strength", 0.9)
+    assert report["latent_frames"] == 6
+    assert report["sigmas"] == pytest.approx([0.9, 5 / 6, 0])
+    assert report["given"]["strength"] == 0.9
+    assert report_of(run, capsys, "--source", clip(21))["sigmas"] == pytest.approx([0.8, 0])
+    assert report_of(run, capsys, "--source", clip(24), "--latents", 3)["latent_frames"] == 3
+
+
+def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_path):
+    path, videos = clip(9), []
+    for options in (("--latents", 3), ("--source", path, "--strength", 1), ("--source", path, "--strength", 0.9)):
+        report_of(run, capsys, *options)
+        videos.append((tmp_path / "out/a.gif").read_bytes())
+    assert videos[0] == videos[1] != videos[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--image", "clip.gif"), "holds 9 frames; give one picture or use --extend"),
+        (("--extend", "ten.gif"), "holds 10 frames, but latent frames stand for 1, 5, 9, ...; cut it to 9"),
+        (("--extend", "wide.gif"), "is 32x64 pixels (height x width), the video 32x48; scale the file"),
+        (
+            ("--extend", "clip.gif", "--latents", 5),
+            "cannot be cut into chunks of 3 behind 3 given ones; use --latents 6",
+        ),
+        (("--extend", "clip.gif", "--latents", 3), "use --latents 6"),
+        (("--source", "five.gif"), "less than a chunk; give a video of at least 9"),
+        (("--source", "clip.gif", "--latents", 6), "enough for 3 latent frames, 6 were asked for; use --latents 3"),
+        (("--source", "clip.gif", "--strength", 0), "expected a number above 0 up to 1"),
+        (("--strength", 0.5), "--strength goes with --source VIDEO"),
+        (("--source", "none.gif"), "cannot read the video"),
+        (("--source", "clip.gif", "--extend", "clip.gif"), "not allowed with"),
+        (("--refine",), "set a context noise, such as 0.1"),
+        (("--context-noise", 1), "expected a number from 0 below 1"),
+    ],
+)
+def test_files_and_options_that_do_not_fit(fails, clip, options, said):
+    clip(9), clip(10, name="ten.gif"), clip(5, name="five.gif"), clip(9, width=64, name="wide.gif")
+    assert said in fails("generate", *options)
+
+
+def test_context_noise_and_refining(run, capsys, tmp_path):
+    videos = []
+    for options in ((), ("--context-noise", 0.1), ("--context-noise", 0.1, "--refine")):
+        report = report_of(run, capsys, "--policy", "dense", *options)
+        assert (report["context_noise"], report["refine"]) == (0.1 if options else 0, "--refine" in options)
+        assert report["passes"] == 9
+        videos.append((tmp_path / "out/a.gif").read_bytes())
+    assert len(set(videos)) == 3

@@ -1,0 +1,126 @@
+"""--prompts and what a change does."""
+
+import json
+
+import pytest
+
+from dummy_forcing.cli.arguments import SWITCHES, build_parser
+from dummy_forcing.cli.main import main
+from dummy_forcing.cli.story import read_story
+from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.stream.prompts import SWITCH_METHODS
+
+FIRST, LATER = "a red circle moving up", "a blue square moving left"
+
+
+@pytest.fixture
+def story(tmp_path):
+    """A function: a file of prompts."""
+
+    def write(text, name="story.txt"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def read(path, *options):
+    return read_story(build_parser().parse_args(["generate", "--prompts", str(path), *options]))
+
+
+def test_all_switches_can_be_typed():
+    assert SWITCHES == SWITCH_METHODS
+
+
+def test_lines_and_json_say_the_same(story):
+    lines = read(story(f"# a story\n\nchunk 1: {LATER}\n 2.5s :{FIRST}\n"))
+    listed = [{"at": "chunk 1", "prompt": LATER}, {"at": "2.5 s", "prompt": FIRST}]
+    as_json = read(story(json.dumps(listed), "story.json"))
+    for found in (lines, as_json):
+        assert found.prompts == (LATER, FIRST)
+        assert [str(time) for time in found.plan.times] == ["chunk 1", "2.5s"]
+        assert found.plan.method is None
+
+
+def test_options_of_the_switch(story):
+    plan = read(story(f"chunk 1: {LATER}"), "--switch", "recache", "--recache-frames", "6").plan
+    assert (plan.method, plan.recache_frames) == ("recache", 6)
+    plan = read(story(f"chunk 1: {LATER}"), "--switch", "interpolate", "--interpolate-chunks", "2").plan
+    assert (plan.method, plan.chunks) == ("interpolate", 2)
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_frames_change_from_the_chunk_on(run, tmp_path, capsys, story, switch):
+    path = story(f"chunk 1: {LATER}")
+    common = ("--prompt", FIRST, "--policy", "dense", "--json", "-")
+    assert run("generate", "--output", "a.gif", *common) == 0
+    capsys.readouterr()
+    assert run("generate", "--output", "b.gif", "--prompts", path, "--switch", switch, *common) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["prompt"] == FIRST
+    assert report["later_prompts"] == {"prompts": [{"at": "chunk 1", "prompt": LATER}], "switch": switch}
+    before, after = (read_video(tmp_path / name)[0] for name in ("a.gif", "b.gif"))
+    assert (before[:9] == after[:9]).all()
+    assert (before[9:] != after[9:]).any()
+
+
+def test_seconds_are_latent_frames_of_16_a_second(run, capsys, story):
+    path = story(f"1s: {LATER}")
+    assert run("generate", "--output", "a.gif", "--prompts", path, "--json", "-") == 0
+    by_time = json.loads(capsys.readouterr().out)
+    assert by_time["later_prompts"]["prompts"] == [{"at": "1s", "prompt": LATER}]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no prompts"),
+        ("a blue square", "line 1 of"),
+        ("chunk 1:", "line 1 of"),
+        (f"soon: {LATER}", "'soon' is no time; write seconds as 5s or a chunk as chunk 8"),
+        ("chunk 1: a purple square moving left", "does not know the word 'purple'"),
+        (f"chunk 0: {LATER}", "expected rising numbers above 0, the first prompt is the stream's own"),
+        (f"chunk 2: {LATER}\nchunk 1: {FIRST}", "expected rising numbers above 0"),
+        (f"chunk 3: {LATER}", "begins at chunk 3, but the video ends after 3 chunks or 2.062 s"),
+        (f"3s: {LATER}", "begins at 3s, but the video ends"),
+    ],
+)
+def test_bad_stories(fails, story, text, said):
+    assert said in fails("generate", "--prompts", story(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is no JSON"),
+        ("{}", "holds no list"),
+        ('["a"]', 'has the entry "a"; expected a list of'),
+        ('[{"at": "chunk 1"}]', "expected a list of"),
+        ('[{"at": 1, "prompt": "a"}]', "both values are texts"),
+    ],
+)
+def test_bad_json(fails, story, text, said):
+    assert said in fails("generate", "--prompts", story(text, "story.json"))
+
+
+def test_files_and_options_that_do_not_fit(fails, tmp_path):
+    assert "cannot read the prompts" in fails("generate", "--prompts", tmp_path / "none.txt")
+    assert "--switch goes with --prompts FILE" in fails("generate", "--switch", "flush")
+    assert "--recache-frames goes with" in fails("generate", "--recache-frames", 6)
+    assert "invalid choice" in fails("generate", "--switch", "fade")
+
+
+def test_embeddings_lie_beside_the_file(story, tmp_path, monkeypatch):
+    """With --model PATH; their width is checked as that of the first prompt."""
+    import torch
+    from safetensors.torch import save_file
+
+    (tmp_path / "texts").mkdir()
+    for name, width in (("first", 16), ("later", 16), ("wrong", 8)):
+        save_file({"context": torch.zeros(1, 5, width)}, tmp_path / "texts" / f"{name}.safetensors")
+    (tmp_path / "texts/story.txt").write_text("chunk 1: later.safetensors")
+    argv = ["generate", "--model", "x.pt", "--embedding", str(tmp_path / "texts/first.safetensors")]
+    found = read_story(build_parser().parse_args([*argv, "--prompts", str(tmp_path / "texts/story.txt")]))
+    assert found.plan.texts[0].shape == (1, 5, 16)
+    (tmp_path / "texts/story.txt").write_text("chunk 1: none.safetensors")
+    assert main([*argv, "--prompts", str(tmp_path / "texts/story.txt")]) == 2
