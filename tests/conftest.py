@@ -40,5 +40,7 @@ def load_this_checkout() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsAFolder(), "dummy-forcing-root")
-    if not resolves_here():
-        load_this_checkout()
+
+
+if not resolves_here():  # now: the conftests of the folders below import the package
+    load_this_checkout()
