@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from comfy_api.latest import io, ui
 
-from ..core.checkpoints.families import Family
-from ..core.checkpoints.running import family_loop
 from ..core.memory.config import MemoryConfig
 from ..core.memory.forecast import KVForecast, forecast_kv
 from ..core.stream.tally import format_bytes, pixel_frames
@@ -49,7 +47,7 @@ class ARModelInfoNode(io.ComfyNode):
         steps = 0 if facts.family else 1  # memory does not depend on it
         plan = plan_video(facts, width, height, length, steps, chunk_frames)
         memory = _forecast(model, plan)
-        report = "\n".join([*_describe_model(facts), _describe_video(plan), *memory.lines])
+        report = "\n".join([*_describe_model(facts), *_describe_patch(model), _describe_video(plan), *memory.lines])
         show_text(memory.headline, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))
 
@@ -62,30 +60,22 @@ def _describe_model(facts: ARModelInfo) -> list[str]:
         f"fingerprint {facts.fingerprint}",
     ]
     if family:
-        steps = ", ".join(f"{step:g}" for step in family.steps)
         lines += [
-            f"chunks of {family.chunk_frames} latent frames, steps {steps}, shift {family.shift:g}, "
-            f"trained for {family.latent_frames} latent frames",
-            *_describe_loop(family),
+            f"{family.how_it_runs}; made for {family.latent_frames} latent frames",
             f"licence of the published weights: {family.licence}",
         ]
-    return lines
+    return [*lines, family.heads_note] if family and family.heads_note else lines
 
 
-def _describe_loop(family: Family) -> list[str]:
-    """What sets a family apart from the common loop over the whole history."""
-    loop, lines = family_loop(family), []
-    if family.first_steps:
-        lines.append(f"first chunk in steps {', '.join(f'{step:g}' for step in family.first_steps)}")
-    if family.window is not None:
-        lines.append(f"reads {family.window} latent frames, the first {family.sink} of the video among them")
-    if loop.rolling:
-        lines.append("several chunks at once, each a noise level behind the one before")
-    if loop.rollout is not None:
-        lines.append(
-            f"starts over from {loop.rollout.context} latent frames whenever its memory has {loop.rollout.frames}"
-        )
-    return [*lines, family.heads_note] if family.heads_note else lines
+def _describe_patch(model) -> list[str]:
+    """What patch nodes have set besides the memory."""
+    skip = host.model_patch(model).skip
+    if skip is None:
+        return []
+    rule = (
+        f"{skip.threshold:g} by TeaCache's rule" if skip.threshold else ", ".join(map(str, skip.passes)) or "none"
+    )
+    return [f"denoising passes skipped: {rule}"]
 
 
 def _describe_video(plan: VideoPlan) -> str:
