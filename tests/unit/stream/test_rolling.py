@@ -5,14 +5,18 @@ joint passes read the sink right before the working frames, these as many as mak
 window; clean passes read the newest 21 frames in all, themselves included, wherever they are.
 """
 
+import copy
+
 import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory.clock import ChunkClock
 from dummy_forcing.core.memory.config import DummyForcing, MemoryConfig
 from dummy_forcing.core.memory.rope import Relative
 from dummy_forcing.core.memory.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
+from dummy_forcing.core.stream.denoiser import sigmas_for
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified, PassDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.material import Material
@@ -163,6 +167,16 @@ def test_dummy_forcing_measures_heads_and_goes_on(stream, latents_of, local):
     assert len(set(held[1:])) == 1
     short = list(stream(9, memory=MemoryConfig(DummyForcing(local_context=local))))
     assert torch.equal(latents_of(short)[:, :, :3], latents_of(list(stream(9, memory=MemoryConfig())))[:, :, :3])
+
+
+def test_levels_of_frames_stay_exact_in_low_precision(tiny_wan, make_text, latents_of, stream):
+    """0.88 would become 0.8789 in bfloat16."""
+    model = copy.deepcopy(tiny_wan).bfloat16()
+    found = latents_of(stream_video(model, make_text(1).bfloat16(), config(15), SeededNoise(0)))
+    assert found.dtype == torch.bfloat16
+    clock = ChunkClock(0, 0, 2, 4, 0, 0.88, False, frame_sigmas=(0.77, 0.88))
+    assert torch.equal(sigmas_for(clock, found).flatten(), torch.tensor([0.77, 0.88]))
+    torch.testing.assert_close(found.float(), latents_of(stream(15)), atol=0.15, rtol=0)
 
 
 def test_another_prompt_holds_for_all_chunks_under_way(stream, latents_of, make_text, slow):

@@ -132,9 +132,7 @@ def test_the_anchor_takes_the_last_pixel_frame_of_the_first_context_latent():
 
 
 def test_an_anchor_without_frames_says_so(stream):
-    with pytest.raises(
-        DummyForcingError, match="begins with 9 decoded frames, but 0 were given"
-    ):
+    with pytest.raises(DummyForcingError, match="begins with 9 decoded frames, but 0 were given"):
         list(stream(KREA, 12, anchor=ImageAnchor(toy_encode, 3)))
 
 
