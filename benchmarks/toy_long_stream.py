@@ -50,6 +50,7 @@ KEEPS = {
     "window of 12, sink 3": Window(3, 12),
     "Dummy Forcing 50 %": DummyForcing(),
     "Dummy Forcing 50 %, paper's cost": DummyForcing(cost="paper"),
+    "the same, local context of 3 chunks": DummyForcing(cost="paper", local_context=3),
 }
 ROPES = {"absolute": Absolute(), "relative, span 21": Relative(21), "relative, span 1": Relative(1)}
 BIN, EXCERPT = 100, 20  # latent frames

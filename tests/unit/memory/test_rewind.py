@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.heads.roles import HeadRole
@@ -36,6 +36,8 @@ class HeadLists:
             del self.recent[: max(0, len(self.recent) - self.last)]
 
     def forget(self, cut):
+        if cut.begin <= cut.opening:
+            return
         opening = self.recent if self.last is None else []
         if cut.begin > max(cut.opening, self.first):
             self.opening += [frame for frame in opening if frame < cut.opening]
@@ -53,12 +55,12 @@ class Lists:
     def __init__(self, keep, heads, chunk_frames):
         self.keep, self.heads, self.chunk = keep, heads, chunk_frames
         self.restart(first_chunk=0)
+        self.due = getattr(keep, "classification_chunk", None)
 
     def restart(self, first_chunk, cut=None):
         gap = cut if cut is not None and cut.begin > cut.opening else None
-        self.classified, self.gap = False, gap
-        if isinstance(self.keep, DummyForcing):
-            self.due = max(self.keep.classification_chunk, first_chunk - 1)
+        self.classified, self.begin = False, gap.begin if gap else 0
+        self.due = max(0, first_chunk - 1)  # roles that are there hold as soon as the context is
         if isinstance(self.keep, Window):
             kinds = [(self.keep.sink, self.keep.size - self.keep.sink - self.chunk)] * self.heads
         else:
@@ -70,7 +72,11 @@ class Lists:
             each.commit(range(start, start + self.chunk))
         if isinstance(self.keep, DummyForcing) and not self.classified and start // self.chunk >= self.due:
             self.classified = True
-            kinds = {SINK: (1, 0), NEIGHBOR: (0, self.keep.local_context * self.chunk, 1), DUMMY: (0, 1)}
+            kinds = {
+                SINK: (1, 0),
+                NEIGHBOR: (0, self.keep.local_context * self.chunk, max(1, self.begin)),
+                DUMMY: (0, 1),
+            }
             old, self.lists = self.lists, [HeadLists(*kinds[role]) for role in ROLES]
             for kept, each in zip(old, self.lists, strict=True):
                 each.commit(kept.frames)
@@ -152,6 +158,7 @@ def test_any_sequence_of_cuts(roped, keep, bounded, acts, data):
 
 
 @given(span=st.integers(1, 12), sink=st.integers(1, 3), cuts=st.lists(st.integers(1, 7), min_size=1, max_size=4))
+@example(span=1, sink=3, cuts=[6])  # back into the sink
 @EASY
 def test_a_rewind_leaves_moved_opening_frames_right(roped, span, sink, cuts):
     """The window after it is the one of a memory that was never rewound, once it is full again."""
@@ -160,8 +167,8 @@ def test_a_rewind_leaves_moved_opening_frames_right(roped, span, sink, cuts):
     given_to = {}
 
     def commit(frame):
-        qkv = given_to.setdefault(frame, run.draw(1))
-        return run.commit(frame, qkv)
+        given_to[frame] = run.draw(1)  # under another prompt they are others
+        return run.commit(frame, given_to[frame])
 
     now = 0
     for back in cuts:
