@@ -32,7 +32,8 @@ class StreamConfig:
         opening_frames: clean latent frames that the video begins with, such as an encoded start image. What they
             leave of `total_frames` must be whole chunks.
         skip: denoising passes that take over what the blocks did in the pass before; None computes all.
-        first_sigmas: noise levels of the very first chunk where it needs more of them (Causal Forcing++).
+        first_sigmas: noise levels of the first chunk that is generated, behind an opening too, where it needs more
+            of them (Causal Forcing++, pipeline/causal_inference.py).
         rolling: several chunks at once, each at its own level, as Rolling Forcing was trained.
         rollout: how memories start over in the course of a video; None goes on with one.
         context_noise: noise level of the clean passes, whose keys and values are kept; 0 in all released models.
@@ -171,7 +172,7 @@ class StreamConfig:
 
     def sigmas_at(self, chunk: int) -> tuple[float, ...]:
         """Noise levels of a chunk's denoising passes, ending with 0."""
-        return self.first_sigmas if chunk == 0 and self.first_sigmas else self.sigmas
+        return self.first_sigmas if chunk == self.opening_chunks and self.first_sigmas else self.sigmas
 
     def chunks(self) -> Iterator[ChunkClock]:
         """The clock of every chunk's first pass, in order."""

@@ -70,6 +70,15 @@ def test_a_first_chunk_of_more_passes(stream, literal, latents_of):
         torch.testing.assert_close(found, literal((1.0, 0.0), level, refine, first=FOUR), atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("opening", "passes"), [(0, [5, 2, 2]), (1, [1, 5, 2, 2]), (6, [1, 1, 5, 2, 2])])
+def test_the_first_generated_chunk_has_more_passes_also_behind_an_opening(stream, opening, passes):
+    """As in Causal Forcing++'s code, which counts generated blocks."""
+    material = Material(torch.zeros(1, 4, opening, 4, 4) if opening else None)
+    events = stream(opening + 9, material, opening_frames=opening, sigmas=(1.0, 0.0), first_sigmas=FOUR)
+    found = [event.clock.chunk for event in events if isinstance(event, PassDone)]
+    assert [found.count(chunk) for chunk in range(len(passes))] == passes
+
+
 @pytest.mark.parametrize("refine", [False, True])
 def test_refining_takes_no_pass_more(stream, refine):
     passes = [e for e in stream(context_noise=0.1, refine=refine) if isinstance(e, PassDone)]
