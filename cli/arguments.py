@@ -26,6 +26,7 @@ _EXAMPLES = """examples:
   dummy-forcing profile --output heads.safetensors --picture heads.png
   dummy-forcing inspect longlive_base.pt
   dummy-forcing convert longlive_base.pt longlive.safetensors --lora lora.pt --dtype bfloat16
+  dummy-forcing bench dense dummy-forcing:0.5 --shape wan-1.3b --layers 1 --no-decode
 """
 
 
@@ -53,6 +54,7 @@ def build_parser() -> ArgumentParser:
     _add_demo(commands)
     _add_convert(commands)
     _add_inspect(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -176,6 +178,48 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
     _add_json(parser)
 
 
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        "measure what memories cost, side by side",
+        "Random weights in true shapes; policies take turns in one process, and medians are compared with dense "
+        "memory and with what arithmetic allows. On a CPU only the ratios mean something.",
+    )
+    parser.add_argument("policies", nargs="*", metavar="POLICY", help=_BENCH_POLICY)
+    model = parser.add_argument_group("model")
+    shapes = ("toy", "wan-1.3b", "wan-14b", "custom")
+    model.add_argument("--shape", choices=shapes, default="toy", help="(default: toy)")
+    model.add_argument("--layers", type=values.count, metavar="N", help="fewer layers, true widths")
+    for name, what in (("dim", "width"), ("heads", "attention heads"), ("ffn", "width of the feed-forward part")):
+        model.add_argument(f"--{name}", type=values.count, metavar="N", help=f"{what}, for --shape custom")
+    size = model.add_mutually_exclusive_group()
+    size.add_argument("--resolution", choices=("480p", "720p", "1080p"), help="(default: the shape's own)")
+    size.add_argument("--latent-size", type=values.latent_size, metavar="HxW", help="in latent pixels, 8 to one")
+    _add_device(model)
+    video = parser.add_argument_group("video")
+    video.add_argument("--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=_BENCH_LENGTHS)
+    video.add_argument("--clip", action="store_true", help="measure all chunks of a video as they are generated")
+    video.add_argument(
+        "--chunk-frames", type=values.count, default=3, metavar="N", help="latent frames a chunk (default: 3)"
+    )
+    video.add_argument("--steps", type=values.count, default=4, metavar="N", help=_BENCH_STEPS)
+    video.add_argument("--no-decode", dest="decode", action="store_false", help="leave the VAE out")
+    video.add_argument("--seed", type=int, default=0, help="of weights, noise and roles (default: 0)")
+    _add_skip(parser)
+    samples = parser.add_argument_group("samples")
+    samples.add_argument("--repeats", type=values.count, default=5, metavar="N", help="(default: 5)")
+    samples.add_argument("--warm-up", type=values.count_or_none, default=1, metavar="N", help="(default: 1)")
+    others = parser.add_argument_group("other programs, with --clip")
+    others.add_argument("--host", type=Path, metavar="FOLDER", help="measure ComfyUI's own AR sampler along")
+    others.add_argument("--host-python", type=Path, metavar="FILE", help="(default: the one in its folder)")
+    others.add_argument(
+        "--peer", type=Path, metavar="FOLDER", help="measure a checkout of csguoh/DummyForcing along"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory over length to a .png file")
+    _add_json(parser)
+
+
 def _add_input(parser: ArgumentParser) -> None:
     parser.add_argument(
         "input", type=Path, metavar="FILE", help="a checkpoint, one of its shards, or a folder with it"
@@ -292,5 +336,11 @@ _INTERPOLATE = "interpolate: over how many chunks a prompt moves to the next (de
 _STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
 _CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
 _REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
+_BENCH_POLICY = (
+    "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]] "
+    "(default: dense window:12 dummy-forcing:0.5)"
+)
+_BENCH_LENGTHS = "latent frames; the last chunk of each is measured, behind a random history (default: 21)"
+_BENCH_STEPS = "denoising passes a chunk, a clean one follows (default: 4)"
 _SKIP_LIST = "reuse the blocks' work of the pass before in these denoising passes of every chunk, from 1"
 _SKIP_RULE = "skip by TeaCache's rule, for many steps: estimated change allowed in all (TeaCache for Wan: 0.2)"

@@ -68,6 +68,10 @@ def _command(args: argparse.Namespace, opener: Opener | None) -> None:
         from .inspect import inspect
 
         inspect(args)
+    elif args.command == "bench":
+        from .bench import bench
+
+        bench(args)
     else:
         from .demo import demo
 

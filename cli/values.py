@@ -56,6 +56,15 @@ def size(text: str) -> tuple[int, int]:
     return sides
 
 
+def latent_size(text: str) -> tuple[int, int]:
+    """Height x width in latent pixels, both even."""
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    sides = tuple(int(side) for side in found.groups()) if found else (0, 0)
+    if not all(sides) or any(side % 2 for side in sides):
+        raise _unexpected("HEIGHTxWIDTH in even numbers of latent pixels, such as 60x104", text)
+    return sides
+
+
 def _whole(text: str, least: int, expected: str) -> int:
     try:
         value = int(text)

@@ -58,11 +58,14 @@ def _draw_panel(
         return _LEFT + x / x_end * (right - _LEFT), bottom - share * (bottom - top - _TOP)
 
     draw.text((_LEFT, top + _TOP - 8), panel.title, font=text, fill=_TEXT, anchor="ls")
-    draw.text((right, bottom + 8), x_label, font=text, fill=_TEXT, anchor="rt")
+    draw.text((right, bottom + 8), f"{x_end:g} {x_label}", font=text, fill=_TEXT, anchor="rt")
     for step in range(5):
         value = low + step / 4 * (high - low)
         draw.line([place(0, value), place(x_end, value)], fill=_GRID)
         draw.text((_LEFT - 8, place(0, value)[1]), f"{value:.2f}", font=text, fill=_TEXT, anchor="rm")
+    for step in range(1, 4):
+        value = step / 4 * x_end
+        draw.text((place(value, low)[0], bottom + 8), f"{value:g}", font=text, fill=_TEXT, anchor="mt")
     for number, line in enumerate(panel.lines):
         colour = _COLOURS[number % len(_COLOURS)]
         draw.line([place(*point) for point in line.points], fill=colour, width=2, joint="curve")

@@ -1,0 +1,83 @@
+"""Memory of the machine and of this process, and whether a benchmark fits in."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import DummyForcingError
+from ..stream.tally import format_bytes
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # proc(5): resets the high-water mark of the resident set
+
+
+@dataclass
+class PeakMemory:
+    """Bytes at the peak of a block; None where the machine does not tell.
+
+    On a GPU all that PyTorch had allocated, weights included; on a CPU how much the process grew.
+    """
+
+    bytes: int | None = None
+
+
+@contextlib.contextmanager
+def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
+    """Measure a block."""
+    peak = PeakMemory()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        yield peak
+        peak.bytes = torch.cuda.max_memory_allocated(device)
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier work has freed must not hide what this one takes
+        _CLEAR.write_text(_RESET_PEAK)
+    before = process_bytes()
+    yield peak
+    after = _status_bytes("VmHWM")
+    if before is not None and after is not None:
+        peak.bytes = max(0, after - before)
+
+
+def process_bytes() -> int | None:
+    """Resident bytes of this process; None where there is no /proc."""
+    return _status_bytes("VmRSS")
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that can still be had on the device; None where the machine does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return _kilobytes(Path("/proc/meminfo"), "MemAvailable")
+
+
+def check_room(needed: int, device: torch.device) -> None:
+    """Raise DummyForcingError if the device has no room for so many bytes."""
+    free = free_bytes(device)
+    if free is not None and needed > free:
+        raise DummyForcingError(
+            f"this benchmark needs about {format_bytes(needed)} and {device.type} has {format_bytes(free)} free; "
+            "use fewer --layers, a smaller --resolution, a shorter length, fewer policies or --no-decode"
+        )
+
+
+def _status_bytes(name: str) -> int | None:
+    return _kilobytes(_STATUS, name)
+
+
+def _kilobytes(file: Path, name: str) -> int | None:
+    """A line such as "VmRSS:   1234 kB", in bytes."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return next((1024 * int(number) for number in found), None)

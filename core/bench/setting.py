@@ -1,0 +1,126 @@
+"""What a benchmark is to measure, and whether the machine can bear it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import DummyForcingError
+from ..memory.config import MemoryConfig
+from ..memory.forecast import forecast_kv
+from ..memory.keep import KeepPolicy, KeepShape
+from ..stream.config import StreamConfig
+from ..stream.pass_skip import PassSkip
+from ..stream.sigmas import even_steps, warp_steps
+from ..wan.shape import PATCH
+from ..wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
+from .policies import BenchPolicy, with_roles
+from .shapes import TEXT_TOKENS, BenchShape, backbone_outline, parameter_bytes, vae_outline
+
+_SHIFT = 5.0  # of the noise levels; every chunkwise Wan family has it
+_BLOCK_COPIES = 12  # activations of the model's width that are alive in a block, roughly
+_DECODER_COPIES = 6  # likewise of the decoder's outermost level
+
+
+@dataclass(frozen=True)
+class BenchSetting:
+    """All that a benchmark depends on.
+
+    Attributes:
+        shape: model and VAE; with random weights.
+        latent_size: height and width in latent pixels.
+        lengths: of videos in latent frames; without `clip` the last chunk of each is measured, behind a history of
+            random keys and values.
+        clip: measure all chunks of a video instead, as they are generated.
+        policies: in the order in which they take turns.
+        steps: denoising passes a chunk; a clean one follows.
+        repeats, warm_up: samples that count, and those before them that do not.
+        decode: measure the VAE too.
+    """
+
+    shape: BenchShape
+    latent_size: tuple[int, int]
+    lengths: tuple[int, ...]
+    policies: tuple[BenchPolicy, ...]
+    device: torch.device
+    dtype: torch.dtype
+    chunk_frames: int = 3
+    steps: int = 4
+    clip: bool = False
+    repeats: int = 5
+    warm_up: int = 1
+    seed: int = 0
+    skip: PassSkip | None = None
+    decode: bool = True
+
+    def __post_init__(self) -> None:
+        if self.clip and len(self.lengths) > 1:
+            raise DummyForcingError("a whole clip has every length up to its own; give --clip one length")
+        for length in self.lengths:
+            for policy in self.policies:
+                self.stream(policy.keep, length)  # raises for a length, a size or a list of passes that cannot be
+                policy.keep.begin(self.keep_shape)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a chunk."""
+        return self.chunk_frames * self.tokens_per_frame
+
+    @property
+    def tokens_per_frame(self) -> int:
+        return self.latent_size[0] * self.latent_size[1] // PATCH**2
+
+    @property
+    def chunk_pixel_frames(self) -> int:
+        """Video frames that a chunk becomes, the first one of a video aside."""
+        return self.chunk_frames * FRAMES_PER_LATENT
+
+    @property
+    def keep_shape(self) -> KeepShape:
+        """What keep policies may know."""
+        return KeepShape(self.shape.wan.layers, self.shape.wan.heads, self.chunk_frames)
+
+    def stream(self, keep: KeepPolicy, length: int) -> StreamConfig:
+        """The video that a policy makes."""
+        return StreamConfig(
+            sigmas=warp_steps(even_steps(self.steps), _SHIFT),
+            chunk_frames=self.chunk_frames,
+            total_frames=length,
+            latent_size=self.latent_size,
+            channels=self.shape.wan.in_channels,
+            memory=MemoryConfig(keep=keep),
+            skip=self.skip,
+        )
+
+    def given(self, keep: KeepPolicy) -> KeepPolicy:
+        """The policy with roles where there is nothing to measure them on."""
+        return with_roles(keep, self.shape.wan.layers, self.shape.wan.heads, self.seed)
+
+    def needed_bytes(self, workers: int = 0) -> int:
+        """A rough upper estimate of the memory that it takes.
+
+        All policies have their memory at the same time; workers are other programs, each with weights and a dense
+        memory of its own.
+        """
+        outline, size = backbone_outline(self.shape.wan), self.dtype.itemsize
+        longest = max(self.lengths)
+        weights = parameter_bytes(outline, self.dtype)
+        dense = 2 * longest * self.tokens_per_frame * self.shape.wan.dim * self.shape.wan.layers * size
+        block = self.tokens * (_BLOCK_COPIES * self.shape.wan.dim + 2 * self.shape.wan.ffn_dim) * size
+        prompt = 2 * TEXT_TOKENS * self.shape.wan.dim * self.shape.wan.layers * size
+        held = sum(self._kv_bytes(outline, policy.keep, longest) for policy in self.policies)
+        return held + (1 + workers) * (weights + block + prompt) + workers * dense + self._decoder_bytes()
+
+    def _kv_bytes(self, outline, keep: KeepPolicy, length: int) -> int:
+        config = self.stream(self.given(keep), length)
+        like = torch.empty(1, 0, dtype=self.dtype, device="meta")
+        return forecast_kv(config.memory, outline, config.video_layout(like)).peak_bytes
+
+    def _decoder_bytes(self) -> int:
+        if not self.decode:
+            return 0
+        height, width = (PIXELS_PER_LATENT * side for side in self.latent_size)
+        level = self.shape.vae.width * self.chunk_pixel_frames * height * width
+        weights = parameter_bytes(vae_outline(self.shape.vae), self.dtype)
+        return weights + _DECODER_COPIES * level * self.dtype.itemsize

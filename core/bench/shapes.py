@@ -1,0 +1,79 @@
+"""What is measured: model shapes with random weights, and picture sizes.
+
+Random weights in the right shapes cost exactly what trained ones cost; they say nothing about quality.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..wan.container import CausalWan
+from ..wan.shape import WAN_1_3B, WAN_14B, WanShape
+from ..wan.vae import WanVAE, WanVAEShape
+from ..wan.vae_stream import PIXELS_PER_LATENT
+
+TEXT_TOKENS = 512
+"""Length to which Wan's text-encoder output is padded (MODELS.md)."""
+
+
+@dataclass(frozen=True)
+class BenchShape:
+    """A backbone and the VAE that goes with it. latent_size: height and width if none is asked for."""
+
+    wan: WanShape
+    vae: WanVAEShape
+    latent_size: tuple[int, int]
+
+
+def _pixels(height: int, width: int) -> tuple[int, int]:
+    return height // PIXELS_PER_LATENT, width // PIXELS_PER_LATENT
+
+
+RESOLUTIONS = {"480p": _pixels(480, 832), "720p": _pixels(720, 1280), "1080p": _pixels(1088, 1920)}
+"""Latent height and width by name; 1080 rows are not whole patches, Wan models make 1088 of them."""
+
+SHAPES = {
+    "wan-1.3b": BenchShape(WAN_1_3B, WanVAEShape(), RESOLUTIONS["480p"]),
+    "wan-14b": BenchShape(WAN_14B, WanVAEShape(), RESOLUTIONS["480p"]),
+    "toy": BenchShape(
+        WanShape(dim=192, heads=6, layers=6, ffn_dim=1024, text_dim=16), WanVAEShape(width=8), _pixels(96, 96)
+    ),
+}
+"""Shapes by name; the toy world's is that of its shipped weights."""
+
+
+def backbone_outline(shape: WanShape) -> CausalWan:
+    """The backbone on the meta device: all sizes, no memory."""
+    with torch.device("meta"):
+        return CausalWan(shape).eval().requires_grad_(False)
+
+
+def vae_outline(shape: WanVAEShape) -> WanVAE:
+    """The VAE on the meta device; a bench only decodes, so the encoder is left out."""
+    with torch.device("meta"):
+        vae = WanVAE(shape).eval().requires_grad_(False)
+    del vae.encoder
+    return vae
+
+
+def with_random_weights(outline: nn.Module, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Give an outline's parameters memory and values of about the size of trained ones.
+
+    Matrices are normal with variance 1 / inputs, gains 1, biases 0; activations stay finite at any depth.
+    """
+    module = outline.to_empty(device=device).to(dtype)
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, parameter in module.named_parameters():
+        if parameter.ndim > 1 and not name.endswith("gamma"):
+            parameter.normal_(0, parameter[0].numel() ** -0.5, generator=generator)
+        else:
+            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+    return module
+
+
+def parameter_bytes(outline: nn.Module, dtype: torch.dtype) -> int:
+    """Bytes of all parameters in a dtype."""
+    return sum(parameter.numel() for parameter in outline.parameters()) * dtype.itemsize

@@ -1,0 +1,269 @@
+"""What takes turns: a chunk behind a filled history, a whole clip, the decoder."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..heads.programming import program_heads
+from ..heads.recorder import MassRecorder
+from ..memory.clock import ChunkClock
+from ..memory.config import build_memory
+from ..memory.dummy_forcing import DummyForcing, Roles
+from ..memory.memory import Memory
+from ..stream.config import StreamConfig
+from ..stream.decode import StreamingDecoder
+from ..stream.denoiser import timesteps_for
+from ..stream.events import ChunkDone, Event, HeadsClassified, PassDone
+from ..stream.loop import stream_video
+from ..stream.noise import SeededNoise
+from ..stream.pass_skip import PassSkipRun
+from ..wan.forward import PromptKV, encode_prompt, forward_chunk
+from ..wan.vae import WanVAE
+from .policies import BenchPolicy
+from .resources import process_bytes
+from .setting import BenchSetting
+from .shapes import TEXT_TOKENS
+from .timing import Stopwatch, TimedMemory
+
+
+@dataclass(frozen=True)
+class PassTime:
+    """One pass; `attention_seconds` of them in self-attention (`TimedMemory`), None where that was not measured."""
+
+    seconds: float
+    attention_seconds: float | None = None
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class ChunkTime:
+    """One chunk; `passes` has one entry for all where they were not measured one by one."""
+
+    chunk: int
+    passes: tuple[PassTime, ...]
+    kv_bytes: int | None = None
+    process_bytes: int | None = None
+    passes_skipped: int = 0
+
+
+@dataclass(frozen=True)
+class VideoSample:
+    """What was measured in one go: the chunks, the roles heads got and the seconds it took to find them."""
+
+    chunks: tuple[ChunkTime, ...]
+    roles: Roles | None = None
+    classification_seconds: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BenchModel:
+    """A backbone with random weights and a random text [1, L, D]."""
+
+    backbone: nn.Module
+    text: Tensor
+
+    @classmethod
+    def of(cls, backbone: nn.Module, setting: BenchSetting) -> BenchModel:
+        generator = torch.Generator().manual_seed(setting.seed)
+        text = torch.randn(1, TEXT_TOKENS, setting.shape.wan.text_dim, generator=generator)
+        return cls(backbone, text.to(setting.device, setting.dtype))
+
+
+class ChunkSubject:
+    """The last chunk of a video, all its passes, behind a history that is random instead of computed.
+
+    Times do not depend on what keys and values are, so the chunks before are not run: their keys and values are
+    drawn, written to the memory and committed one chunk after the other. All policies get the same.
+    """
+
+    def __init__(self, model: BenchModel, setting: BenchSetting, policy: BenchPolicy, length: int):
+        self.name = policy.name
+        self._model, self._setting = model, setting
+        self._config = setting.stream(setting.given(policy.keep), length)
+        with torch.inference_mode():
+            self._prompt = encode_prompt(model.backbone, model.text)
+
+    def sample(self) -> Iterator[None]:
+        """A turn is a pass."""
+        layout = self._config.video_layout(self._model.text)
+        memory = build_memory(self._config.memory, self._model.backbone, layout)
+        with contextlib.closing(memory):
+            clock = self._fill(memory)
+            run = _ChunkRun(self._model.backbone, self._prompt, memory, self._config, self._setting.device)
+            passes = []
+            for pass_clock in _pass_clocks(clock, self._config):
+                passes.append(run.one_pass(pass_clock, self._noise(pass_clock)))
+                yield
+            taken = ChunkTime(
+                clock.chunk,
+                tuple(passes),
+                memory.status.bytes,
+                process_bytes(),
+                sum(each.skipped for each in passes),
+            )
+        return VideoSample((taken,), _roles_of(self._config))
+
+    @torch.inference_mode()
+    def _fill(self, memory: Memory) -> ChunkClock:
+        """Draw and commit all chunks but the last; returns the clock of that."""
+        *before, last = self._config.chunks()
+        shape, like = self._setting.shape.wan, self._model.text
+        generator = torch.Generator(like.device).manual_seed(self._setting.seed)
+        query = like.new_zeros(
+            1, 1, shape.heads, shape.head_dim
+        )  # a single one: its attention costs next to nothing
+        for clock in before:
+            *_, clean = _pass_clocks(clock, self._config)
+            for layer in range(shape.layers):
+                size = (2, 1, self._setting.tokens, shape.heads, shape.head_dim)
+                k, v = torch.randn(size, generator=generator, device=like.device, dtype=like.dtype)
+                memory.attend(layer, query, k, v, clean)
+            memory.commit(clean)
+        return last
+
+    def _noise(self, clock: ChunkClock) -> Tensor:
+        size = (1, self._config.channels, clock.frames, *self._config.latent_size)
+        noise = SeededNoise(self._setting.seed).draw(clock.chunk, clock.pass_index, size)
+        return noise.to(self._setting.device, self._setting.dtype)
+
+
+class _ChunkRun:
+    """Timed passes over one chunk."""
+
+    def __init__(
+        self, backbone: nn.Module, prompt: PromptKV, memory: Memory, config: StreamConfig, device: torch.device
+    ):
+        self._backbone, self._prompt, self._memory = backbone, prompt, memory
+        self._timed = TimedMemory(memory, device)
+        self._watch = Stopwatch(device)
+        self._skip = None if config.skip is None else PassSkipRun(config.skip)
+
+    @torch.inference_mode()
+    def one_pass(self, clock: ChunkClock, x: Tensor) -> PassTime:
+        """A pass over noise; the clean one keeps its keys and values."""
+        with self._watch.running():
+            t = timesteps_for(clock, x)
+            forward_chunk(self._backbone, x, t, self._prompt, self._timed, clock, reuse=self._skip)
+            if clock.clean:
+                self._memory.commit(clock)
+        return PassTime(self._watch.seconds, self._timed.take(), self._skip is not None and self._skip.skipped)
+
+
+class ClipSubject:
+    """A whole video, as it is generated; heads are classified on the way."""
+
+    def __init__(self, model: BenchModel, setting: BenchSetting, policy: BenchPolicy, length: int):
+        self.name = policy.name
+        self._model, self._setting = model, setting
+        self._config = setting.stream(policy.keep, length)
+
+    def sample(self) -> Iterator[None]:
+        """A turn is a chunk."""
+        scoring = _Scoring(self._config.memory.keep, self._setting)
+        noise = SeededNoise(self._setting.seed)
+        observers = (scoring,) if scoring.chunk is not None else ()
+        stream = stream_video(self._model.backbone, self._model.text, self._config, noise, observers)
+        chunks, roles, skipped, seconds = [], None, 0, 0.0
+        with contextlib.closing(stream):
+            for event, took in _timed(stream):
+                seconds += took
+                if isinstance(event, PassDone):
+                    skipped += event.skipped
+                elif isinstance(event, HeadsClassified):
+                    roles = tuple(map(tuple, event.roles.tolist()))
+                elif isinstance(event, ChunkDone):
+                    whole = (PassTime(seconds - scoring.take_observed()),)
+                    chunks.append(ChunkTime(event.clock.chunk, whole, event.kv_bytes, process_bytes(), skipped))
+                    skipped, seconds = 0, 0.0
+                    yield
+        return VideoSample(tuple(chunks), roles, scoring.total_seconds())
+
+
+def _timed(stream: Iterator[Event]) -> Iterator[tuple[Event, float]]:
+    """Events and the seconds until each, noise included; the stream itself waits for the device once a chunk."""
+    while True:
+        started = time.perf_counter()
+        event = next(stream, None)
+        if event is None:
+            return
+        yield event, time.perf_counter() - started
+
+
+class _Scoring:
+    """Classifies the heads of a Dummy Forcing video a second time, with a clock: what classification costs.
+
+    Its own time is taken off the chunk in which it happens.
+    """
+
+    def __init__(self, keep, setting: BenchSetting):
+        self.chunk: int | None = None
+        self._watch = Stopwatch(setting.device)
+        self._observed = self._seconds = 0.0
+        if isinstance(keep, DummyForcing) and keep.roles is None:
+            self.chunk = keep.begin(setting.keep_shape).due_chunk
+            self._keep, self._pass = keep, setting.steps
+            self._recorder = MassRecorder(
+                setting.shape.wan.layers, row_fraction=keep.row_fraction, seed=keep.seed, wants=self.wants
+            )
+
+    def wants(self, clock: ChunkClock) -> bool:
+        """In the clean pass of the chunk that is scored."""
+        return clock.clean and clock.chunk == self.chunk
+
+    def observe(self, layer: int, q: Tensor, k: Tensor, key_frames, clock: ChunkClock) -> None:
+        """Score a layer."""
+        with self._watch.running():
+            self._recorder.observe(layer, q, k, key_frames, clock)
+        self._observed += self._watch.seconds
+        self._seconds += self._watch.seconds
+
+    def take_observed(self) -> float:
+        """Seconds since the last call."""
+        seconds, self._observed = self._observed, 0.0
+        return seconds
+
+    def total_seconds(self) -> float | None:
+        """Scores and head programming together; None where nothing was scored."""
+        if self.chunk is None or not self._recorder.recorded:
+            return None
+        with self._watch.running():
+            masses = self._recorder.masses(self.chunk, self._pass).mean(0)
+            program_heads(masses, self._keep.dummy_ratio, self._keep.cost)
+        return self._seconds + self._watch.seconds
+
+
+class DecodeSubject:
+    """The VAE decoder on a chunk in the midst of a video."""
+
+    name = "decode"
+
+    def __init__(self, vae: WanVAE, setting: BenchSetting):
+        self._vae, self._setting = vae, setting
+
+    def sample(self) -> Iterator[None]:
+        """Two turns: the video's first chunk, untimed, and the next; returns seconds."""
+        size = (1, self._setting.shape.vae.latent_channels, self._setting.chunk_frames, *self._setting.latent_size)
+        noise, watch = SeededNoise(self._setting.seed), Stopwatch(self._setting.device)
+        with contextlib.closing(StreamingDecoder(self._vae)) as decoder:
+            decoder.decode(noise.draw(0, 0, size))
+            yield
+            latents = noise.draw(1, 0, size).to(self._setting.device)
+            with watch.running():
+                decoder.decode(latents)
+        return watch.seconds
+
+
+def _pass_clocks(clock: ChunkClock, config: StreamConfig) -> Iterator[ChunkClock]:
+    """The clock of every pass of a chunk; the clean one comes last."""
+    for index, sigma in enumerate(config.sigmas_at(clock.chunk)):
+        yield replace(clock, pass_index=index, sigma=sigma, clean=sigma == 0)
+
+
+def _roles_of(config: StreamConfig) -> Roles | None:
+    return getattr(config.memory.keep, "roles", None)

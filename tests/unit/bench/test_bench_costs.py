@@ -1,0 +1,90 @@
+"""Operations counted by hand, and key frames as the policies define them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dummy_forcing.core.bench.costs import key_frames, pass_cost, with_classification
+from dummy_forcing.core.bench.policies import parse_policy, with_roles
+from dummy_forcing.core.memory.keep import KeepShape
+from dummy_forcing.core.memory.memory import Memory
+from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.wan.shape import WAN_1_3B, WanShape
+
+FRAME = 1560  # tokens of 480 x 832
+CHUNK = 3 * FRAME
+
+
+@pytest.mark.parametrize(("frames", "tera"), [(21, 28.3), (12, 16.15), (6, 8.1), (4.5, 6.1)])
+def test_a_pass_of_wan_1_3b_at_480p(frames, tera):
+    """The figures of DESIGN.md and of METHODS.md 0.5."""
+    cost = pass_cost(WAN_1_3B, CHUNK, 512, frames * FRAME)
+    assert cost.linears / 1e12 == pytest.approx(11.7, abs=0.05)
+    assert cost.cross_attention / 1e12 == pytest.approx(0.44, abs=0.005)
+    assert cost.self_attention / 1e12 == pytest.approx(tera, abs=0.05)
+
+
+def test_a_pass_counted_by_hand():
+    """Two tokens, one key, width 4: every multiply-add of every matrix."""
+    shape = WanShape(dim=4, heads=1, layers=1, ffn_dim=8, in_channels=1, out_channels=1)
+    cost = pass_cost(shape, tokens=2, text_tokens=3, keys=1)
+    embedding_and_head = 2 * (4 * 4) + 2 * (4 * 4)  # 2 tokens, 4 pixels a patch, width 4; twice
+    projections, feed_forward = 2 * 6 * (4 * 4), 2 * 2 * (4 * 8)
+    assert cost.linears == 2 * (embedding_and_head + projections + feed_forward)
+    assert cost.self_attention == 2 * (2 * 1 * 4 + 2 * 1 * 4)  # scores, then weighted values
+    assert cost.cross_attention == 3 * cost.self_attention
+    assert cost.total == cost.linears + cost.cross_attention + cost.self_attention
+
+
+@pytest.mark.parametrize(
+    ("policy", "by_chunk"),
+    [
+        ("dense", [3, 6, 9, 12, 15, 18, 21]),
+        ("window:12:3", [3, 6, 9, 12, 12, 12, 12]),
+        ("window:6:0", [3, 6, 6, 6, 6, 6, 6]),
+        ("dummy-forcing:0.5", [3, 6, 4.5, 4.5, 4.5, 4.5, 4.5]),  # sink and dummy 4, neighbor 6
+        (
+            "dummy-forcing:0.5:2",
+            [3, 6, 5, 5.25, 5.25, 5.25, 5.25],
+        ),  # neighbor 8, later 9
+        ("dummy-forcing:1", [3, 6, 4, 4, 4, 4, 4]),
+    ],
+)
+def test_key_frames_by_chunk(policy, by_chunk):
+    keep = with_roles(parse_policy(policy), layers=2, heads=12, seed=0)
+    shape = KeepShape(2, 12, 3)
+    found = [key_frames(keep, shape, chunk, clean=False) for chunk in range(7)]
+    assert found == by_chunk
+
+
+@given(st.sampled_from(["dense", "window:9:2", "dummy-forcing:0.25", "rolling-window:12:1"]), st.integers(0, 6))
+def test_key_frames_are_the_keys_that_the_memory_reads(policy, chunk):
+    """Counted in the plan that attention executes."""
+    import torch
+
+    from dummy_forcing.core.memory.clock import ChunkClock
+
+    keep = with_roles(parse_policy(policy), layers=1, heads=4, seed=1)
+    shape = KeepShape(1, 4, 3)
+    read = []
+
+    def count(q, k, v):
+        read.append(k.shape[1] * k.shape[2])
+        return q
+
+    layout = StoreLayout(1, 2, 1, 3, torch.float32, torch.device("cpu"))
+    memory = Memory(4, layout, keep.begin(shape), None, dense=count)
+    kv = torch.zeros(1, 3, 4, 2)
+    for index in range(chunk + 1):
+        read.clear()
+        clock = ChunkClock(index, 3 * index, 3, 1, 4, 0.0, True)
+        memory.attend(0, kv, kv, kv, clock)
+        memory.commit(clock)
+    assert sum(read) == 4 * key_frames(keep, shape, chunk, clean=True)
+
+
+def test_classified_roles_take_effect_when_they_did():
+    online = parse_policy("dummy-forcing:0.5")
+    shape = KeepShape(1, 2, 1)  # chunks of one frame: the chunk that is scored is the third
+    ran = with_classification(online, ((0, 2),), shape)
+    assert [key_frames(ran, shape, chunk, clean=False) for chunk in range(5)] == [1, 2, 3, 2, 2]

@@ -1,0 +1,60 @@
+import pytest
+
+from dummy_forcing.core.bench.policies import parse_policies, parse_policy, with_roles
+from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory.dense import Dense
+from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory.window import RollingWindow, Window
+
+
+@pytest.mark.parametrize(
+    ("text", "keep"),
+    [
+        ("dense", Dense()),
+        ("window", Window()),
+        ("window:9", Window(size=9)),
+        ("window:9:1", Window(sink=1, size=9)),
+        ("rolling-window:18", RollingWindow(size=18)),
+        ("dummy-forcing", DummyForcing()),
+        ("dummy-forcing:0.25", DummyForcing(0.25)),
+        ("dummy-forcing:0.25:2", DummyForcing(0.25, local_context=2)),
+        ("dummy-forcing:0:all", DummyForcing(0.0, local_context=None)),
+    ],
+)
+def test_what_is_typed(text, keep):
+    assert parse_policy(text) == keep
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lazy", "expected dense, window"),
+        ("dense:3", "expected dense"),
+        ("window:x", "expected dense"),
+        ("window:1:2:3", "expected dense"),
+        ("window:0", "policy window:0"),
+        ("dummy-forcing:2", "between 0 and 1"),
+        ("dummy-forcing:half", "expected dense"),
+        ("", "unknown policy ''"),
+    ],
+)
+def test_what_cannot_be(text, said):
+    with pytest.raises(DummyForcingError, match=said.replace("[", "\\[")):
+        parse_policy(text)
+
+
+def test_the_same_policy_twice():
+    with pytest.raises(DummyForcingError, match=r"window:12 is named twice"):
+        parse_policies(["window", "window:12"])
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 1.0])
+def test_given_roles_have_the_ratio_and_split_the_rest(ratio):
+    roles = sum(with_roles(DummyForcing(ratio), 5, 12, seed=3).roles, ())
+    rest = 60 - 60 * ratio
+    assert [roles.count(role) for role in range(3)] == [rest // 2, rest - rest // 2, 60 * ratio]
+    assert with_roles(DummyForcing(ratio), 5, 12, seed=3) == with_roles(DummyForcing(ratio), 5, 12, seed=3)
+
+
+def test_others_need_no_roles():
+    assert with_roles(Window(), 5, 12, seed=3) == Window()
