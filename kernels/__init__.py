@@ -1,6 +1,17 @@
-"""Attention over a `ReadPlan`: one entry point, several back ends, one reference."""
+"""Attention over a plan of key ranges: one entry point, several back ends, one reference."""
 
-from .attention import Dense, attend, attend_densely, force_backend
+from .attention import attend, backend_names, force_backend, forget_choices
+from .block_plan import BlockPlan
+from .dense import Dense, attend_densely
 from .plan import ReadPlan
 
-__all__ = ["Dense", "ReadPlan", "attend", "attend_densely", "force_backend"]
+__all__ = [
+    "BlockPlan",
+    "Dense",
+    "ReadPlan",
+    "attend",
+    "attend_densely",
+    "backend_names",
+    "force_backend",
+    "forget_choices",
+]

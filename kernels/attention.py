@@ -1,100 +1,120 @@
-"""`attend`: the one attention primitive, and the choice of its back end."""
+"""`attend`: the one attention primitive, and its back ends."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+import os
+from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from .plan import Ranges, ReadPlan
+from . import choice, override
+from .block_plan import BlockPlan
+from .choice import bucket
+from .dense import DENSE, Dense, attend_densely
+from .dispatch import Dispatcher, Implementation
+from .flex import MODULE, attend_flex, fits_flex
+from .grouped import attend_grouped, fits_grouped
+from .override import VARIABLE, requested
+from .plan import ReadPlan
+from .range_sparse import NEEDS, attend_range_sparse, fits_range_sparse, wants_range_sparse
 from .reference import attend_reference
+from .varlen import VARLEN, attend_varlen, fits_varlen, wants_varlen
 
 logger = logging.getLogger("dummy_forcing")
 
-Dense = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""q [B, Lq, H, D], k and v [B, Lk, H, D] -> [B, Lq, H, D]: every query reads every key."""
 
-Backend = Callable[[Tensor, Tensor, Tensor, ReadPlan, Dense], Tensor]
-
-_forced: str | None = None
-_announced: set[str] = set()
-
-
-def attend_densely(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """torch's own fused attention in the layout of `Dense`."""
-    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense = attend_densely) -> Tensor:
-    """Attention of every head over its own key ranges.
+def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense = attend_densely) -> Tensor:
+    """Attention of every head, or every block of queries of it, over its own key ranges.
 
     Args:
         q: queries [B, Lq, H, D].
         k, v: keys and values [B, Lk, H, D]; may be larger than what is read, unread positions may be
             uninitialised.
-        plan: ranges per head, `plan.heads == H`.
-        dense: what runs a group of heads that read the same keys; a host may bring its own.
+        plan: key ranges, `plan.heads == H`.
+        dense: what runs a group of heads that read the same keys. A host may bring its own, which then runs
+            whatever dense calls can serve.
 
     Returns:
-        [B, Lq, H, D], dtype of q; zeros for heads that read nothing.
+        [B, Lq, H, D], dtype of q; zeros for queries that read nothing.
+
+    Raises:
+        ValueError: plan and tensors do not fit.
     """
+    _check(q, k, v, plan)
+    if q.numel() == 0 or k.shape[1] == 0 or (isinstance(plan, ReadPlan) and plan.keys_read == 0):
+        return torch.zeros_like(q)
+    _check_variable(os.environ.get(VARIABLE))
+    name, strict = requested()
+    if strict and name in DENSE.table:
+        return attend_grouped(q, k, v, plan, attend_densely)
+    asked = name in BACKENDS.table and (strict or BACKENDS.can_run(name, q, k, v, plan, dense))
+    host = dense is not attend_densely
+    if host and plan.dense and not asked:
+        return attend_grouped(q, k, v, plan, dense)
+    kind = (q.dtype, k.dtype, q.shape[0], *q.shape[2:], bucket(q.shape[1]), type(plan), plan.signature, host)
+    return BACKENDS(kind, q.device, q, k, v, plan, dense)
+
+
+def force_backend(name: str) -> contextlib.AbstractContextManager[None]:
+    """Use one named back end inside the block, for tests and benchmarks; calls it cannot run raise ValueError.
+
+    The name of a dense attention (`sdpa`, `cudnn`, `flash2`, ...) stands for grouped calls through it.
+    """
+    if name not in backend_names():
+        raise ValueError(f"unknown attention back end '{name}'; there are {', '.join(backend_names())}")
+    return override.forced(name)
+
+
+def backend_names() -> list[str]:
+    """What `force_backend` and the environment variable take."""
+    return list(dict.fromkeys([*BACKENDS.table, *DENSE.table, *VARLEN.table]))
+
+
+def forget_choices() -> None:
+    """Measure and report everything anew; for tests and benchmarks."""
+    choice.forget()
+    for dispatcher in (BACKENDS, DENSE, VARLEN):
+        dispatcher.forget()
+    _check_variable.cache_clear()
+
+
+def _check(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan) -> None:
     if plan.heads != q.shape[2]:
         raise ValueError(f"the plan is for {plan.heads} heads but q has {q.shape[2]}")
-    name = _forced or _choose(plan)
-    _announce(name)
-    return _BACKENDS[name](q, k, v, plan, dense)
+    if k.shape != v.shape or (q.shape[0], *q.shape[2:]) != (k.shape[0], *k.shape[2:]):
+        raise ValueError(f"q, k and v do not fit together: {list(q.shape)}, {list(k.shape)}, {list(v.shape)}")
+    if isinstance(plan, ReadPlan) and plan.span > k.shape[1]:
+        raise ValueError(f"the plan reads up to key {plan.span} but there are {k.shape[1]}")
+    if isinstance(plan, BlockPlan) and plan.query_blocks != -(-q.shape[1] // plan.block_q):
+        raise ValueError(f"{plan.query_blocks} blocks of {plan.block_q} do not make {q.shape[1]} queries")
+    if isinstance(plan, BlockPlan) and plan.bias is not None and plan.bias.shape[1] < k.shape[1]:
+        raise ValueError(f"the bias is for {plan.bias.shape[1]} keys but there are {k.shape[1]}")
 
 
-@contextlib.contextmanager
-def force_backend(name: str) -> Iterator[None]:
-    """Use one named back end inside the block; for tests and benchmarks."""
-    global _forced
-    if name not in _BACKENDS:
-        raise ValueError(f"unknown attention back end '{name}'; there are {', '.join(_BACKENDS)}")
-    previous, _forced = _forced, name
-    try:
-        yield
-    finally:
-        _forced = previous
+@lru_cache(maxsize=8)
+def _check_variable(name: str | None) -> None:
+    """A misspelt variable must not end a run, nor pass unseen."""
+    if name and name not in backend_names():
+        names = ", ".join(backend_names())
+        logger.warning("%s=%s is no attention back end; there are %s. Choosing one.", VARIABLE, name, names)
 
 
-def _choose(plan: ReadPlan) -> str:
-    contiguous = all(len(ranges) <= 1 for ranges in plan.ranges)
-    return "grouped" if contiguous and plan.bias is None else "reference"
-
-
-def _announce(name: str) -> None:
-    if name not in _announced:
-        _announced.add(name)
-        logger.info("attention back end: %s", name)
-
-
-def _grouped(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -> Tensor:
-    """One dense call for each set of heads that read the same contiguous keys."""
-    groups = plan.heads_by_ranges()
-    if len(groups) == 1:
-        return _read(q, k, v, plan.ranges[0], dense)
-    out = torch.empty_like(q)
-    for ranges, heads in groups.items():
-        out[:, :, heads] = _read(q[:, :, heads], k[:, :, heads], v[:, :, heads], ranges, dense)
-    return out
-
-
-def _read(q: Tensor, k: Tensor, v: Tensor, ranges: Ranges, dense: Dense) -> Tensor:
-    if not ranges:
-        return torch.zeros_like(q)
-    if len(ranges) > 1:
-        raise ValueError("the grouped back end reads one contiguous range a head")
-    start, end = ranges[0]
-    return dense(q, k[:, start:end], v[:, start:end])
-
-
-def _by_reference(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -> Tensor:
+def _by_reference(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> Tensor:
     return attend_reference(q, k, v, plan)
 
 
-_BACKENDS: dict[str, Backend] = {"grouped": _grouped, "reference": _by_reference}
+BACKENDS = Dispatcher(
+    "attention",
+    [
+        Implementation("grouped", attend_grouped, "key ranges that the host can read", fits_grouped),
+        Implementation("varlen", attend_varlen, "ranges per head and no bias", fits_varlen, wants_varlen),
+        Implementation("triton", attend_range_sparse, NEEDS, fits_range_sparse, wants_range_sparse,
+                       library="triton"),
+        Implementation("flex", attend_flex, "FlexAttention; on a GPU a head_dim that is a power of two", fits_flex,
+                       library=MODULE, rank=1),
+        Implementation("reference", _by_reference, "nothing but torch", rank=2),
+    ],
+)  # fmt: skip

@@ -4,61 +4,23 @@ import math
 
 import pytest
 import torch
+from attention_cases import (
+    KEYS,
+    TOLERANCE,
+    TRITON,
+    attend_by_loops,
+    biases,
+    contiguous_plans,
+    poison,
+    qkv,
+    ragged_plans,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.kernels import ReadPlan, attend, force_backend
 
-KEYS = 24
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-
-
-@st.composite
-def contiguous_plans(draw):
-    """One range or none for each of 1 to 6 heads."""
-    edge = st.integers(0, KEYS)
-    pairs = draw(st.lists(st.tuples(edge, edge).map(sorted), min_size=1, max_size=6))
-    return ReadPlan(tuple(((start, end),) if end > start else () for start, end in pairs))
-
-
-@st.composite
-def ragged_plans(draw):
-    """Any number of disjoint ranges a head."""
-    heads = draw(st.integers(1, 4))
-    ranges = []
-    for _ in range(heads):
-        edges = sorted(draw(st.sets(st.integers(0, KEYS), max_size=6)))
-        ranges.append(tuple(zip(edges[0::2], edges[1::2], strict=False)))
-    return ReadPlan(tuple(ranges))
-
-
-def qkv(heads, seed=0, *, queries=5, keys=KEYS, batch=2, head_dim=8, dtype=torch.float32):
-    generator = torch.Generator().manual_seed(seed)
-    sizes = ((batch, queries, heads, head_dim), (batch, keys, heads, head_dim), (batch, keys, heads, head_dim))
-    return [torch.randn(size, generator=generator).to(dtype) for size in sizes]
-
-
-def poison(tensor, plan):
-    """NaN wherever no head may look."""
-    poisoned = torch.full_like(tensor, math.nan)
-    for head, ranges in enumerate(plan.ranges):
-        for start, end in ranges:
-            poisoned[:, start:end, head] = tensor[:, start:end, head]
-    return poisoned
-
-
-def attend_by_loops(q, k, v, plan):
-    """Softmax attention, one query at a time, over the gathered keys."""
-    out = torch.zeros_like(q)
-    for head, ranges in enumerate(plan.ranges):
-        chosen = [key for start, end in ranges for key in range(start, end)]
-        for item in range(q.shape[0]) if chosen else ():
-            for query in range(q.shape[1]):
-                logits = k[item, chosen, head] @ q[item, query, head] / math.sqrt(q.shape[-1])
-                if plan.bias is not None:
-                    logits = logits + plan.bias[head, chosen]
-                out[item, query, head] = logits.softmax(0) @ v[item, chosen, head]
-    return out
+NAMES = ["grouped", "varlen", pytest.param("triton", marks=TRITON), "flex", "reference"]
 
 
 @given(plan=contiguous_plans(), seed=st.integers(0, 999), dtype=st.sampled_from(list(TOLERANCE)))
@@ -80,13 +42,12 @@ def test_attend_equals_attention_one_query_at_a_time(plan, seed, biased):
     """Whatever back end is chosen; disjoint ranges and biases included."""
     q, k, v = qkv(plan.heads, seed, queries=3)
     if biased:
-        bias = torch.randn(plan.heads, KEYS, generator=torch.Generator().manual_seed(seed))
-        plan = ReadPlan(plan.ranges, bias)
+        plan = ReadPlan(plan.ranges, biases(plan, seed=seed))
     found = attend(q, poison(k, plan), poison(v, plan), plan)
     torch.testing.assert_close(found, attend_by_loops(q, k, v, plan), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["grouped", "reference"])
+@pytest.mark.parametrize("name", NAMES)
 def test_heads_that_read_nothing_give_zeros(name):
     q, k, v = qkv(3)
     plan = ReadPlan(((), ((0, 4),), ()))
@@ -98,7 +59,7 @@ def test_heads_that_read_nothing_give_zeros(name):
     assert mixed[:, :, 1].abs().min() > 0
 
 
-@pytest.mark.parametrize("name", ["grouped", "reference"])
+@pytest.mark.parametrize("name", NAMES)
 def test_one_key_gives_its_value(name):
     q, k, v = qkv(2)
     with force_backend(name):
@@ -107,7 +68,7 @@ def test_one_key_gives_its_value(name):
     torch.testing.assert_close(out[:, :, 1], v[:, 0, 1].unsqueeze(1).expand(-1, 5, -1))
 
 
-@pytest.mark.parametrize("name", ["grouped", "reference"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_broken_key_that_is_read_shows_in_the_output(name):
     """An overflow must not be mistaken for a head that reads nothing."""
     q, k, v = qkv(1)
@@ -116,11 +77,11 @@ def test_a_broken_key_that_is_read_shows_in_the_output(name):
         assert attend(q, k, v, ReadPlan.prefix(1, KEYS)).isnan().all()
 
 
-@pytest.mark.parametrize("name", ["grouped", "reference"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_large_unread_region_is_not_touched(name):
     plan = ReadPlan((((16, 24),), ((0, 8),), ((16, 24),)))
     q, k, v = qkv(3, keys=KEYS)
-    wide_k, wide_v = (torch.cat([poison(x, plan), x.new_full((2, 5000, 3, 8), math.nan)], 1) for x in (k, v))
+    wide_k, wide_v = (torch.cat([poison(x, plan), x.new_full((2, 5000, 3, 16), math.nan)], 1) for x in (k, v))
     with force_backend(name):
         out = attend(q, wide_k, wide_v, plan)
     torch.testing.assert_close(out, attend_by_loops(q, k, v, plan), atol=1e-5, rtol=1e-5)
@@ -150,13 +111,13 @@ def test_a_bias_on_unread_keys_is_ignored_even_if_it_is_not_finite():
 
 def test_force_backend_is_undone_also_after_an_error_and_nests():
     q, k, v = qkv(1)
-    split = ReadPlan((((0, 2), (4, 6)),))
-    with force_backend("grouped"):
+    biased = ReadPlan((((0, 2), (4, 6)),), torch.zeros(1, KEYS))
+    with force_backend("varlen"):
         with force_backend("reference"):
-            attend(q, k, v, split)
-        with pytest.raises(ValueError, match="one contiguous range"):
-            attend(q, k, v, split)
-    assert attend(q, k, v, split).shape == q.shape
+            attend(q, k, v, biased)
+        with pytest.raises(ValueError, match="'varlen' cannot run this call; it needs ranges per head and no bias"):
+            attend(q, k, v, biased)
+    assert attend(q, k, v, biased).shape == q.shape
     with pytest.raises(ValueError, match="unknown attention back end 'magic'"), force_backend("magic"):
         pass
 
@@ -165,6 +126,19 @@ def test_a_plan_for_other_heads_is_refused():
     q, k, v = qkv(3)
     with pytest.raises(ValueError, match="plan is for 2 heads but q has 3"):
         attend(q, k, v, ReadPlan.prefix(2, 4))
+
+
+def test_what_does_not_fit_together_is_refused():
+    """A kernel would read beyond the tensors."""
+    q, k, v = qkv(3)
+    with pytest.raises(ValueError, match=f"reads up to key {KEYS + 1} but there are {KEYS}"):
+        attend(q, k, v, ReadPlan.prefix(3, KEYS + 1))
+    with pytest.raises(ValueError, match="do not fit together"):
+        attend(q, k, v[:, 1:], ReadPlan.prefix(3, 4))
+    with pytest.raises(ValueError, match="do not fit together"):
+        attend(q[:1], k, v, ReadPlan.prefix(3, 4))
+    with pytest.raises(ValueError, match=r"bias must have shape \[2, at least 4\], got \[2, 3\]"):
+        ReadPlan(ReadPlan.prefix(2, 4).ranges, torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -188,5 +162,20 @@ def test_plan_arithmetic():
     plan = ReadPlan((((0, 4), (6, 7)), (), ((0, 4), (6, 7)), ((0, 4),)))
     assert plan.heads == 4
     assert plan.keys_read == 5 + 0 + 5 + 4
-    assert plan.heads_by_ranges() == {((0, 4), (6, 7)): [0, 2], (): [1], ((0, 4),): [3]}
-    assert list(plan.heads_by_ranges()) == [((0, 4), (6, 7)), (), ((0, 4),)]
+    assert plan.span == 7
+    assert plan.groups == {((0, 4), (6, 7)): [0, 2], (): [1], ((0, 4),): [3]}
+    assert list(plan.groups) == [((0, 4), (6, 7)), (), ((0, 4),)]
+    assert ReadPlan((((0, 2), (2, 5)), ((0, 5),))).groups == {((0, 5),): [0, 1]}, "touching ranges are one"
+
+
+def test_dense_calls_serve_shared_ranges_and_single_ones():
+    assert ReadPlan.prefix(3, 7).dense
+    assert ReadPlan((((0, 4), (6, 7)),) * 2).dense
+    assert ReadPlan((((0, 4),), ((6, 7),), ())).dense
+    assert not ReadPlan((((0, 4), (6, 7)), ((0, 4),))).dense
+    assert not ReadPlan(ReadPlan.prefix(2, 4).ranges, torch.zeros(2, 4)).dense
+
+
+def test_a_plan_for_all_heads_is_made_once():
+    assert ReadPlan.shared(3, ((0, 4), (6, 7))) is ReadPlan.shared(3, ((0, 4), (6, 7)))
+    assert ReadPlan.shared(2, ((0, 4),)) == ReadPlan.prefix(2, 4)

@@ -1,0 +1,153 @@
+"""Several implementations of one function: which of them a call takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from .choice import FAILURES, fastest
+from .libraries import in_one_line, library
+from .override import VARIABLE, requested
+
+logger = logging.getLogger("dummy_forcing")
+
+
+def _always(*args: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute a function.
+
+    Attributes:
+        name: what users and tests call it.
+        run: the function.
+        needs: what it needs, for the message that says it cannot run.
+        supports: whether it gives the right result for these arguments; must not wait for the device.
+        competes: whether it enters the choice when nobody asks for it.
+        library: the module it needs beyond torch's core; an implementation with a library may fail, then the call
+            goes on with another one. Errors of the others are the caller's.
+        rank: only those of the lowest rank present are compared; higher ones are for want of anything better.
+    """
+
+    name: str
+    run: Callable[..., Any]
+    needs: str
+    supports: Callable[..., bool] = _always
+    competes: Callable[..., bool] = _always
+    library: str | None = None
+    rank: int = 0
+
+    def can_run(self, *args: Any) -> bool:
+        """The library is asked for only if the call would fit: nobody hears of flash-attn on a CPU."""
+        return self.supports(*args) and (self.library is None or library(self.library) is not None)
+
+
+class Dispatcher:
+    """Takes the implementation asked for by name, else the only one that fits, else the fastest."""
+
+    def __init__(self, what: str, implementations: Sequence[Implementation]):
+        self.what = what
+        self.table = {each.name: each for each in implementations}
+        self._chosen: dict[Hashable, Implementation] = {}
+        self._failed: set[tuple[str, Hashable]] = set()
+        self._said: set[str] = set()
+
+    def __call__(self, kind: Hashable, device: torch.device, *args: Any) -> Any:
+        """Run a call; `kind` stands for everything that support and speed depend on, but the device."""
+        kind = (device, kind)
+        name, strict = requested()
+        if name in self.table:
+            asked = self._asked_for(name, strict, kind, args)
+            if asked is not None and strict:
+                return asked.run(*args)
+            if asked is not None:
+                self._say(name, f"asked for by {VARIABLE}")
+                try:
+                    return asked.run(*args)
+                except FAILURES as error:
+                    self._give_up(asked, kind, error)
+        while True:
+            chosen = self._choose(kind, device, args)
+            try:
+                return chosen.run(*args)
+            except FAILURES as error:
+                self._give_up(chosen, kind, error)
+
+    def can_run(self, name: str, *args: Any) -> bool:
+        """Whether a named implementation is here and fits these arguments."""
+        return self.table[name].can_run(*args)
+
+    def forget(self) -> None:
+        """Choose everything anew; for tests and benchmarks."""
+        self._chosen.clear()
+        self._failed.clear()
+        self._said.clear()
+
+    def _asked_for(self, name: str, strict: bool, kind: Hashable, args: tuple) -> Implementation | None:
+        asked = self.table[name]
+        if (name, kind) not in self._failed and asked.can_run(*args):
+            return asked
+        if strict:
+            raise ValueError(f"the {self.what} '{name}' cannot run this call; it needs {asked.needs}")
+        if (unfit := f"{name} does not fit") not in self._said:
+            self._said.add(unfit)
+            logger.warning(
+                "%s=%s cannot run every call, some go on without it; it needs %s", VARIABLE, name, asked.needs
+            )
+        return None
+
+    def _choose(self, kind: Hashable, device: torch.device, args: tuple) -> Implementation:
+        if kind in self._chosen:
+            return self._chosen[kind]
+        candidates = self._candidates(kind, args)
+        if not candidates:
+            raise RuntimeError(f"no {self.what} can run this call")
+        if len(candidates) == 1:
+            name = candidates[0].name
+            self._say(name, "the only one for calls like this")
+        else:
+            runs = {each.name: partial(each.run, *args) for each in candidates}
+            name = self._fastest(kind, runs, device)
+        chosen = self.table[name]
+        if not torch.compiler.is_compiling() and not _capturing(device):
+            self._chosen[kind] = chosen
+        return chosen
+
+    def _fastest(self, kind: Hashable, runs: dict[str, Callable[[], Any]], device: torch.device) -> str:
+        try:
+            return fastest(self.what, kind, runs, device)
+        except RuntimeError:
+            return next(iter(runs))  # runs again and says itself what is wrong
+
+    def _candidates(self, kind: Hashable, args: tuple) -> list[Implementation]:
+        able = [
+            each
+            for each in self.table.values()
+            if (each.name, kind) not in self._failed and each.competes(*args) and each.can_run(*args)
+        ]
+        best = min((each.rank for each in able), default=0)
+        return [each for each in able if each.rank == best]
+
+    def _give_up(self, failed: Implementation, kind: Hashable, error: Exception) -> None:
+        """Go on without an optional implementation; raises where there is no other reason than the call."""
+        if failed.library is None or isinstance(error, torch.cuda.OutOfMemoryError):
+            raise error
+        self._failed.add((failed.name, kind))
+        self._chosen.pop(kind, None)
+        self._say(f"{failed.name} failed", f"{in_one_line(error)}; going on without it", logging.WARNING)
+
+    def _say(self, subject: str, why: str, level: int = logging.INFO) -> None:
+        if subject not in self._said:
+            self._said.add(subject)
+            logger.log(level, "%s: %s (%s)", self.what, subject, why)
+
+
+def _capturing(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
