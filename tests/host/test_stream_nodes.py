@@ -7,6 +7,7 @@ import torch
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.profile import HeadProfile
+from dummy_forcing.core.media.video import VideoWriter
 from dummy_forcing.core.stream.events import PassDone
 from dummy_forcing.nodes import head_profiles
 from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
@@ -117,6 +118,23 @@ def test_previews_walk_through_the_chunk_decoded_last(toy, shown):
         expected = [video[first + length * index // 5].astype(float) for index in range(5)]
         assert max(abs(one - other).mean() for one, other in zip(found, expected, strict=True)) < 5  # through H.264
         assert abs(found[0] - found[-1]).mean() > 1
+
+
+def test_every_chunk_is_encoded_before_the_next_begins(toy, monkeypatch):
+    order, write, add = [], VideoWriter.write, LiveView.add
+
+    def watched_write(self, frames):
+        write(self, frames)
+        order.append(self.frames_written)
+
+    def watched_add(self, event):
+        order.append(type(event).__name__)
+        add(self, event)
+
+    monkeypatch.setattr(VideoWriter, "write", watched_write)
+    monkeypatch.setattr(LiveView, "add", watched_add)
+    stream(toy, 33)
+    assert order == [step for frames in (9, 21, 33) for step in (*["PassDone"] * 5, "ChunkDone", frames)]
 
 
 def test_an_interrupt_keeps_the_finished_chunks(toy, host, monkeypatch):
