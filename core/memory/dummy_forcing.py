@@ -113,20 +113,22 @@ class DummyForcing:
 class DummyForcingRun:
     """Dense until classification, then one allocation by role."""
 
-    def __init__(self, config: DummyForcing, shape: KeepShape):
+    def __init__(self, config: DummyForcing, shape: KeepShape, kept: Roles | None = None):
+        """kept: roles from before the memory started over; they hold as soon as all of the context is there."""
         self.config = config
         self.shape = shape
         self.roles: Tensor | None = None
         self.masses: Tensor | None = None
         self.observers: Sequence[Any] = ()
-        self.due_chunk = self._due_chunk()
-        if config.roles is None:
+        self._known = config.roles if kept is None else kept
+        self.due_chunk = self._due_chunk(0 if kept is not None else config.classification_chunk)
+        if self._known is None:
             self._recorder = MassRecorder(
                 shape.layers, row_fraction=config.row_fraction, seed=config.seed, wants=self._is_scored
             )
             self.observers = (self._recorder,)
         else:
-            self._given = _check_roles(config.roles, shape)
+            self._given = _check_roles(self._known, shape)
 
     def start(self) -> list[Allocation]:
         dense = (StoreHeads(tuple(range(self.shape.heads)), Retention(last=None)),)
@@ -141,35 +143,30 @@ class DummyForcingRun:
     def after_commit(self, clock: ChunkClock) -> list[Allocation] | None:
         if self.roles is not None or clock.memory_chunk < self.due_chunk:
             return None
-        if self.config.roles is not None:
+        if self._known is not None:
             self.roles = self._given
         else:
             self.masses = self._recorder.masses(clock.chunk, clock.pass_index).mean(0)
             self._recorder.clear()
             self.roles = program_heads(self.masses, self.config.dummy_ratio, self.config.cost)
+            self._known = tuple(map(tuple, self.roles.tolist()))
         return [self._allocate(row.tolist()) for row in self.roles]
 
     def again(self, shape: KeepShape, new_prompt: bool) -> DummyForcingRun:
-        """Roles that are there, given or measured, hold as soon as the context is."""
-        config = self.config
-        measures = config.roles is None and (self.roles is None or (new_prompt and config.reclassify == "prompt"))
-        if not measures:
-            rows = config.roles if self.roles is None else self.roles.tolist()
-            config = replace(config, roles=tuple(map(tuple, rows)), classification_chunk=0)
-        return DummyForcingRun(config, shape)
+        measures = self.config.roles is None and new_prompt and self.config.reclassify == "prompt"
+        return DummyForcingRun(self.config, shape, None if measures else self._known)
 
     def _is_scored(self, clock: ChunkClock) -> bool:
         return clock.clean and self.roles is None and clock.memory_chunk == self.due_chunk
 
-    def _due_chunk(self) -> int:
-        """The chunk after which roles take effect, as the memory counts."""
-        chunk, first = self.config.classification_chunk, self.shape.first_chunk
-        if self.config.roles is not None:
-            chunk = max(chunk, first - 1)  # not before all of the context is there
-        else:
-            chunk = max(chunk, first)
-            while self.shape.start_frame(chunk) < _LEAST_HISTORY:
-                chunk += 1
+    def _due_chunk(self, chunk: int) -> int:
+        """The chunk after which roles take effect, as the memory counts; not before `chunk`."""
+        first = self.shape.first_chunk
+        if self._known is not None:
+            return max(chunk, first - 1)  # not before all of the context is there
+        chunk = max(chunk, first)
+        while self.shape.start_frame(chunk) < _LEAST_HISTORY:
+            chunk += 1
         return chunk
 
     def _allocate(self, roles: list[int]) -> Allocation:

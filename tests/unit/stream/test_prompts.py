@@ -353,10 +353,13 @@ def test_within_a_rollout_the_anchored_context_is_computed_again(stream, slow, d
     close(found[4], denoised(4, make_text(2), past, start=6))
 
 
-def test_heads_are_measured_again_where_a_rollout_begins_with_the_prompt(stream):
-    events = list(stream(12, total=30, rollout=Rollout(12, 3), keep=DummyForcing()))
-    assert [where.clock.chunk for where in chunk_behind_roles(events)] == [1, 4]
-    kept = list(stream(12, total=30, rollout=Rollout(12, 3), keep=DummyForcing(reclassify="never")))
+@pytest.mark.parametrize("chunk", [4, 7, 8])
+def test_heads_are_measured_again_under_a_prompt_that_begins_with_a_rollout_or_in_it(stream, chunk):
+    """Roles that have been kept over rollouts are no given ones."""
+    events = list(stream(3 * chunk, "recache", total=36, rollout=Rollout(12, 3), keep=DummyForcing()))
+    assert [where.clock.chunk for where in chunk_behind_roles(events)] == [1, chunk]
+    keep = DummyForcing(reclassify="never")
+    kept = list(stream(3 * chunk, "recache", total=36, rollout=Rollout(12, 3), keep=keep))
     assert [where.clock.chunk for where in chunk_behind_roles(kept)] == [1]
 
 
@@ -375,3 +378,17 @@ def test_a_recache_counts_for_the_time_of_its_chunk_and_not_for_the_passes(strea
     events = list(stream(12, "recache"))
     assert sum(isinstance(event, PassDone) for event in events) == 4 * 7
     assert [event.clock.chunk for event in events if isinstance(event, ContextComputed)] == [0, 1, 2, 3]
+
+
+def test_a_second_recache_before_heads_are_measured_again_starts_over_too(
+    tiny_wan, slow, denoised, make_text, latents_of
+):
+    """The first one has left a gap behind the opening, which cannot be rewound across."""
+    later = [ScheduledPrompt(36, make_text(2)), ScheduledPrompt(39, make_text(3))]
+    prompts = PromptSchedule(make_text(1), later, PromptSwitch("recache", recache_frames=3))
+    memory = MemoryConfig(DummyForcing(classification_chunk=5))
+    config = StreamConfig(SIGMAS, 3, 42, (4, 4), channels=4, memory=memory, rollout=Rollout(27, 3))
+    found = latents_of(stream_video(tiny_wan, make_text(1), config, SeededNoise(0), prompts=prompts))
+    past = slow.run(chunk_of(found, 8), 0.0, 0, make_text(3))[1]
+    past += slow.run(chunk_of(found, 12), 0.0, 12, make_text(3), past)[1]
+    close(chunk_of(found, 13), denoised(13, make_text(3), past, start=15))
