@@ -138,8 +138,7 @@ class Memory:
         """Go back to frame `cut.begin`, so that what followed can be computed anew under another prompt.
 
         The opening frames of every head stay as they are. Heads that have been grouped may have lost what is
-        needed to go on, so may a memory that has been cut before, and a cut without a gap leaves no opening frames:
-        then the memory starts over.
+        needed to go on, and a cut without a gap leaves no opening frames: then the memory starts over.
 
         Args:
             cut: the frames that can be committed again.
@@ -148,7 +147,7 @@ class Memory:
         Returns:
             whether nothing is left, so that all frames of the cut have to be committed again.
         """
-        if self._keep.roles is not None or self._cut is not None or cut.begin <= cut.opening:
+        if self._keep.roles is not None or cut.begin <= cut.opening:
             gap = cut if cut.begin > cut.opening else None
             self.restart(next_chunk, self._keep.shape.first_frames, new_prompt=True, cut=gap)
             return True

@@ -380,15 +380,16 @@ def test_a_recache_counts_for_the_time_of_its_chunk_and_not_for_the_passes(strea
     assert [event.clock.chunk for event in events if isinstance(event, ContextComputed)] == [0, 1, 2, 3]
 
 
-def test_a_second_recache_before_heads_are_measured_again_starts_over_too(
+def test_a_second_recache_before_heads_are_measured_again_goes_back_across_the_gap(
     tiny_wan, slow, denoised, make_text, latents_of
 ):
-    """The first one has left a gap behind the opening, which cannot be rewound across."""
+    """The first one has left a gap behind the opening and the memory dense, so what stood before stays."""
     later = [ScheduledPrompt(36, make_text(2)), ScheduledPrompt(39, make_text(3))]
     prompts = PromptSchedule(make_text(1), later, PromptSwitch("recache", recache_frames=3))
     memory = MemoryConfig(DummyForcing(classification_chunk=5))
     config = StreamConfig(SIGMAS, 3, 42, (4, 4), channels=4, memory=memory, rollout=Rollout(27, 3))
     found = latents_of(stream_video(tiny_wan, make_text(1), config, SeededNoise(0), prompts=prompts))
-    past = slow.run(chunk_of(found, 8), 0.0, 0, make_text(3))[1]
+    past = slow.run(chunk_of(found, 8), 0.0, 0, make_text(2))[1]
+    past += slow.run(chunk_of(found, 11), 0.0, 9, make_text(2), past)[1]
     past += slow.run(chunk_of(found, 12), 0.0, 12, make_text(3), past)[1]
     close(chunk_of(found, 13), denoised(13, make_text(3), past, start=15))
