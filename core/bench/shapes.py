@@ -64,7 +64,7 @@ def with_random_weights(outline: nn.Module, seed: int, device: torch.device, dty
 
     Matrices are normal with variance 1 / inputs, gains 1, biases 0; activations stay finite at any depth.
     """
-    module = outline.to_empty(device=device).to(dtype)
+    module = outline.to(dtype).to_empty(device=device)
     generator = torch.Generator(device).manual_seed(seed)
     for name, parameter in module.named_parameters():
         if parameter.ndim > 1 and not name.endswith("gamma"):
