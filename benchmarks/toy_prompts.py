@@ -244,9 +244,10 @@ def plot(scores: dict[str, list], at: int) -> str:
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for index in range(len(means)):
             parts.append(f'<text x="{x0 + index * step - 6:.1f}" y="{height + 48}">{at + index}</text>')
-    for index, (switch, colour) in enumerate(colours.items()):
-        x = left + index * 135
+    x = left
+    for switch, colour in colours.items():
         parts.append(f'<text x="{x}" y="{height + 75}" fill="{colour}">{switch}</text>')
+        x += 20 + 6 * len(switch)
     total = 3 * (width + left) + left
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height + 90}" '
     return head + 'font-family="sans-serif" font-size="12">' + "".join(parts) + "</svg>\n"

@@ -21,6 +21,7 @@ TOY = "toy"
 _EXAMPLES = """examples:
   dummy-forcing demo
   dummy-forcing generate --prompt "a red circle moving right" --seconds 10 --output out/circle.mp4
+  dummy-forcing generate --prompt "a red circle moving right" --prompts story.txt --extend out/circle.mp4
   dummy-forcing generate --model self_forcing_dmd.pt --vae wan_2.1_vae.safetensors \\
       --embedding cat.safetensors --size 480x832
   dummy-forcing profile --output heads.safetensors --picture heads.png
