@@ -33,17 +33,19 @@ def fastest(what: str, kind: Hashable, candidates: Candidates, device: torch.dev
     """The name of the fastest candidate for a kind of call.
 
     A single candidate is not timed. While a CUDA graph is captured or a function compiled nothing can be timed: the
-    winner of an earlier call is taken, else the first candidate for this once. A candidate that fails is out.
+    winner of an earlier call is taken, else the first candidate for this once. Where torch is told to be
+    deterministic the first candidate is taken, since times vary. A candidate that fails is out.
 
     Raises:
         RuntimeError: every candidate failed.
     """
-    if len(candidates) == 1:
-        return next(iter(candidates))
+    first = next(iter(candidates))
+    if len(candidates) == 1 or torch.are_deterministic_algorithms_enabled():
+        return first
     place = (what, kind, device, tuple(candidates))
     if place not in _winners:
-        if _cannot_wait(device):
-            return next(iter(candidates))
+        if cannot_wait(device):
+            return first
         _winners[place] = _measured(what, candidates, device)
     return _winners[place]
 
@@ -53,15 +55,16 @@ def bucket(size: int) -> int:
     return size.bit_length()
 
 
+def cannot_wait(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured, or a function compiled."""
+    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return capturing or torch.compiler.is_compiling()
+
+
 def forget() -> None:
     """Time everything anew; for tests and benchmarks."""
     _winners.clear()
     _said.clear()
-
-
-def _cannot_wait(device: torch.device) -> bool:
-    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    return capturing or torch.compiler.is_compiling()
 
 
 def _measured(what: str, candidates: Candidates, device: torch.device) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .choice import FAILURES, fastest
+from .choice import FAILURES, cannot_wait, fastest
 from .libraries import in_one_line, library
 from .override import VARIABLE, requested
 
@@ -116,7 +116,7 @@ class Dispatcher:
             runs = {each.name: partial(each.run, *args) for each in candidates}
             name = self._fastest(kind, runs, device)
         chosen = self.table[name]
-        if not torch.compiler.is_compiling() and not _capturing(device):
+        if not cannot_wait(device) and not torch.are_deterministic_algorithms_enabled():
             self._chosen[kind] = chosen
         return chosen
 
@@ -147,7 +147,3 @@ class Dispatcher:
         if subject not in self._said:
             self._said.add(subject)
             logger.log(level, "%s: %s (%s)", self.what, subject, why)
-
-
-def _capturing(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()

@@ -82,7 +82,7 @@ def _tiles(q: Tensor, blocks: BlockPlan) -> list[Tile]:
 
 def _launch(q: Tensor, k: Tensor, v: Tensor, blocks: BlockPlan, tile: Tile) -> Tensor:
     """Run the kernel; its errors become RuntimeError, as those of other back ends are."""
-    kernel, errors = _kernel()
+    kernel, failure = _kernel()
     batch, queries, heads, dim = q.shape
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     bias = None if blocks.bias is None else blocks.bias.contiguous()
@@ -100,22 +100,21 @@ def _launch(q: Tensor, k: Tensor, v: Tensor, blocks: BlockPlan, tile: Tile) -> T
     try:
         with torch.cuda.device(q.device) if q.is_cuda else torch.no_grad():
             kernel[(blocks.query_blocks * parts, heads, batch)](*arguments, **constants)
-    except errors as error:
+    except failure as error:
         raise RuntimeError(f"the Triton kernel cannot run: {error}") from error
     return out
 
 
 @cache
 def _kernel():
-    """The kernel and Triton's own errors; made when first wanted, so that Triton is not needed to import this."""
+    """The kernel and Triton's own error; made when first wanted, so that Triton is not needed to import this."""
     # Globals, because older Tritons and the interpreter resolve names of a kernel there only.
     global tl
     import triton
     import triton.language as tl
-    from triton.compiler.errors import CompilationError
-    from triton.runtime.errors import OutOfResources
+    from triton.errors import TritonError
 
-    return triton.jit(range_sparse), (CompilationError, OutOfResources)
+    return triton.jit(range_sparse), TritonError
 
 
 def range_sparse(

@@ -124,7 +124,7 @@ class Memory:
     ) -> Tensor:
         ranges = store.write(k, v, clock)
         self._observe(layer, store, q, ranges, clock)
-        return attend(q, store.k, store.v, ReadPlan((ranges,) * len(store.heads)), self._dense)
+        return attend(q, store.k, store.v, ReadPlan.shared(len(store.heads), ranges), self._dense)
 
     def commit(self, clock: ChunkClock) -> None:
         """Keep the clean pass's K/V, then let the policy reassign heads, for all layers at once."""

@@ -104,6 +104,22 @@ def test_nothing_is_timed_while_compiling():
     assert fastest("work", "kind", {"slow": slow, "quick": quick}, CPU) == "quick", "nothing was kept"
 
 
+def test_nothing_is_timed_where_torch_is_deterministic():
+    """Times vary, and so would the last bits of a video."""
+    slow, quick = Counted(0.01), Counted()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert fastest("work", "kind", {"slow": slow, "quick": quick}, CPU) == "slow"
+        work = dispatcher(slow=(slow, {}), quick=(quick, {}))
+        work("kind", CPU)
+        work("kind", CPU)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert (slow.calls, quick.calls) == (2, 0)
+    work("kind", CPU)
+    assert quick.calls > 0
+
+
 # Dispatching
 
 
