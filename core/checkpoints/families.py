@@ -25,14 +25,7 @@ _chunkwise = partial(_wan, chunk_frames=3)
 _rolling = partial(_chunkwise, latent_frames=126, window=21, sink=3, loop="rolling")
 
 _ROWS = (
-    _chunkwise(
-        "toy-world",
-        "Toy World",
-        pixel_size=(96, 96),
-        licence="Apache-2.0",
-        prompt_switch="recache",
-        source="built in",
-    ),
+    _chunkwise("toy-world", "Toy World", pixel_size=(96, 96), licence="Apache-2.0", source="built in"),
     _chunkwise(
         "self-forcing",
         "Self-Forcing",
