@@ -3,6 +3,7 @@
 from .attention import attend, backend_names, force_backend, forget_choices
 from .block_plan import BlockPlan
 from .dense import Dense, attend_densely
+from .heads import head_index
 from .plan import ReadPlan
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "backend_names",
     "force_backend",
     "forget_choices",
+    "head_index",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .block_plan import BlockPlan
 from .dense import Dense
+from .heads import head_index
 from .plan import Ranges, ReadPlan, joined
 
 Piece = tuple[Sequence[int], slice, Ranges]
@@ -23,7 +24,7 @@ def attend_grouped(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, 
         return _read(q, k, v, _bias(plan, slice(None)), pieces[0][2], dense)
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     for heads, queries, ranges in pieces:
-        index = _as_slice(heads)
+        index = head_index(tuple(heads), q.device)
         asking = q[:, queries, index]
         out[:, queries, index] = _read(asking, k[:, :, index], v[:, :, index], _bias(plan, index), ranges, dense)
     return out
@@ -54,15 +55,8 @@ def _biased(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     return out.masked_fill((bias == float("-inf")).all(dim=1)[None, None, :, None], 0.0)
 
 
-def _bias(plan: ReadPlan | BlockPlan, heads: slice | list[int]) -> Tensor | None:
+def _bias(plan: ReadPlan | BlockPlan, heads: slice | Tensor) -> Tensor | None:
     return None if plan.bias is None else plan.bias[heads]
-
-
-def _as_slice(heads: Sequence[int]) -> slice | list[int]:
-    """Evenly spaced heads as a slice, which makes views where a list makes copies."""
-    step = heads[1] - heads[0] if len(heads) > 1 else 1
-    even = step > 0 and list(heads) == list(range(heads[0], heads[-1] + 1, step))
-    return slice(heads[0], heads[-1] + 1, step) if even else list(heads)
 
 
 def _pieces(plan: ReadPlan | BlockPlan, queries: int, keys: int) -> Iterator[Piece]:

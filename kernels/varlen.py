@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .dense import Dense, fits_flash
 from .dispatch import Dispatcher, Implementation
+from .heads import head_index
 from .libraries import library
 from .plan import Ranges, ReadPlan
 
@@ -21,8 +22,9 @@ def attend_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense)
     Heads that read nothing stay out of the launch: libraries disagree on empty sequences.
     """
     batch, queries, _, dim = q.shape
-    reading = [head for ranges, heads in plan.groups.items() if ranges for head in heads]
-    asking = q if len(reading) == plan.heads and reading == sorted(reading) else q[:, :, reading]
+    reading = [head for head, ranges in enumerate(plan.ranges) if ranges]
+    index = head_index(tuple(reading), q.device)
+    asking = q[:, :, index]
     packed_q = asking.transpose(1, 2).reshape(-1, 1, dim)
     sequences = tuple(plan.ranges[head] for head in reading) * batch
     starts_q, starts_k, longest = _starts(sequences, queries, q.device)
@@ -31,10 +33,10 @@ def attend_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense)
     kind = (q.dtype, dim, len(sequences), queries.bit_length(), longest.bit_length())
     args = (packed_q, packed_k, packed_v, starts_q, starts_k, queries, longest)
     out = VARLEN(kind, q.device, *args).view(batch, len(reading), queries, dim).transpose(1, 2)
-    if asking is q:
+    if len(reading) == plan.heads:
         return out
     whole = torch.zeros(q.shape, dtype=q.dtype, device=q.device)
-    whole[:, :, reading] = out
+    whole[:, :, index] = out
     return whole
 
 

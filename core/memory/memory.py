@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ...kernels import Dense, ReadPlan, attend, attend_densely
+from ...kernels import Dense, ReadPlan, attend, attend_densely, head_index
 from ...kernels.plan import Ranges
 from ..errors import DummyForcingError
 from .clock import ChunkClock
@@ -113,7 +113,7 @@ class Memory:
             return self._attend_store(layer, stores[0], q, k, v, clock)
         out = torch.empty_like(q)
         for store in stores:
-            heads = list(store.heads)
+            heads = head_index(store.heads, q.device)
             out[:, :, heads] = self._attend_store(
                 layer, store, q[:, :, heads], k[:, :, heads], v[:, :, heads], clock
             )

@@ -1,5 +1,6 @@
 """`attend` against the masked reference, and the reference against a loop over single queries."""
 
+import itertools
 import math
 
 import pytest
@@ -18,7 +19,7 @@ from attention_cases import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dummy_forcing.kernels import ReadPlan, attend, force_backend
+from dummy_forcing.kernels import ReadPlan, attend, force_backend, head_index
 
 NAMES = ["grouped", "varlen", pytest.param("triton", marks=TRITON), "flex", "reference"]
 
@@ -179,3 +180,13 @@ def test_dense_calls_serve_shared_ranges_and_single_ones():
 def test_a_plan_for_all_heads_is_made_once():
     assert ReadPlan.shared(3, ((0, 4), (6, 7))) is ReadPlan.shared(3, ((0, 4), (6, 7)))
     assert ReadPlan.shared(2, ((0, 4),)) == ReadPlan.prefix(2, 4)
+
+
+@given(heads=st.lists(st.integers(0, 11), min_size=1, max_size=12, unique=True))
+@settings(deadline=None, max_examples=60)
+def test_an_index_of_heads_is_a_view_where_it_can_be(heads):
+    x = torch.arange(12.0).expand(1, 2, 12)
+    index = head_index(tuple(heads), x.device)
+    assert x[:, :, index][0, 0].tolist() == heads
+    gaps = {after - before for before, after in itertools.pairwise(heads)}
+    assert isinstance(index, slice) == (len(gaps) == 0 or (len(gaps) == 1 and min(gaps) > 0))
