@@ -318,8 +318,8 @@ _FAMILY = (
 _LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
 _POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
 _ROPE = (
-    "positions of kept frames: auto never lets first frames seem further away than the model was trained for, "
-    "absolute leaves all at their own, relative puts first frames right before the recent ones (default: auto)"
+    "positions of kept frames: relative puts first frames right before the recent ones, absolute leaves all at "
+    "their own, auto changes to relative when a video gets longer than the model was trained for (default: auto)"
 )
 _RATIO = "dummy-forcing: share of heads that become dummies (default: 0.5)"
 _LOCAL = "dummy-forcing: chunks a neighbor head looks back (default: 1)"

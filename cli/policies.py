@@ -19,7 +19,7 @@ from ..core.stream.pass_skip import PassSkip, parse_passes
 from .arguments import AUTO_ROPE, FAMILY_MEMORY
 
 _FORCING = "dummy-forcing"
-_ROPES = {"absolute": Absolute(), "relative": Relative(1)}
+_ROPES = {"absolute": Absolute(), "relative": Relative()}
 _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
 
 # Policy as typed -> option as typed -> field of the policy.

@@ -13,7 +13,7 @@ from .host import memory_config, with_memory
 from .model_facts import model_facts
 
 AUTO = "auto"
-_POSITIONS = {"absolute": Absolute(), "relative": Relative(1)}
+_POSITIONS = {"absolute": Absolute(), "relative": Relative()}
 
 
 def positions_input() -> io.Combo.Input:
@@ -25,9 +25,9 @@ def positions_input() -> io.Combo.Input:
         optional=True,
         advanced=True,
         tooltip=(
-            "Positions of kept frames in long videos. auto: as in the video, but first frames never seem further "
-            "away than the model was trained for, so length has no limit. absolute: always as in the video. "
-            "relative: first frames always right before the recent ones (Infinity-RoPE)."
+            "Positions of kept frames in long videos. auto: as in the video up to the length that the model was "
+            "trained for, then first frames right before the recent ones, so length has no limit. absolute: always "
+            "as in the video. relative: first frames always right before the recent ones (Infinity-RoPE)."
         ),
     )
 

@@ -64,8 +64,8 @@ def family_memory(family: Family) -> MemoryConfig:
 def positions_for(keep: KeepPolicy, family: Family | None) -> Absolute | Relative:
     """Positions under a policy that was chosen by hand.
 
-    Where the family says nothing else, opening frames stay within the distance that the model was trained for, and
-    nothing changes before a video is longer than that.
+    Where the family says nothing else, nothing changes up to the length that the model was trained for; from there
+    on opening frames stay right before the recent ones.
     """
     if keep.keeps_all:
         return Absolute()
@@ -76,4 +76,4 @@ def positions_for(keep: KeepPolicy, family: Family | None) -> Absolute | Relativ
 
 def _family_rope(family: Family) -> Absolute | Relative:
     """Families with window-relative positions count them without a gap behind the sink."""
-    return Relative(1) if family.rope == "relative" or family.loop == "rolling" else Absolute()
+    return Relative() if family.rope == "relative" or family.loop == "rolling" else Absolute()

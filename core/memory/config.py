@@ -100,16 +100,16 @@ def build_memory(
         pass_frames=max(video.chunk_frames, video.first_frames or 0, video.pass_frames or 0),
         dtype=video.dtype,
         device=video.device,
-        span=_span(config.rope, video.total_frames),
+        after=_after(config.rope, video.total_frames),
     )
     keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames, video.first_frames))
     return Memory(heads, layout, keep, video.total_frames, observers, dense)
 
 
-def _span(rope: Absolute | Relative, total_frames: int | None) -> int | None:
+def _after(rope: Absolute | Relative, total_frames: int | None) -> int | None:
     """None where nothing will move: then no copies of opening frames are needed."""
-    reached = rope.span is not None and (total_frames is None or total_frames > rope.span)
-    return rope.span if reached else None
+    reached = rope.after is not None and (total_frames is None or total_frames > rope.after)
+    return rope.after if reached else None
 
 
 def _method_to_dict(method: Any, registry: Mapping[str, type]) -> dict[str, Any]:

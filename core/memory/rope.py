@@ -12,7 +12,7 @@ class Absolute:
     """Every frame stays at its own number, as the models were trained; exact at any length."""
 
     @property
-    def span(self) -> None:
+    def after(self) -> None:
         return None
 
 
@@ -20,13 +20,13 @@ class Absolute:
 class Relative:
     """Positions are counted anew within what is read, so that no distance grows with the video.
 
-    Opening frames are moved along as soon as they and the current chunk would be more than `span` latent frames
-    apart, ends included; nothing changes before that. A head that reads more than `span` frames gets them without a
-    gap: with a `span` of 1 all heads do (Infinity-RoPE, LongLive's "infinity" mode).
+    Once a video is longer than `after` latent frames, opening frames are right before the recent ones, without a
+    gap; up to there nothing changes, so that a model sees what it was trained with. 0 closes gaps from the first one
+    on (Infinity-RoPE, LongLive's "infinity" mode).
     """
 
-    span: int = 21
+    after: int = 0
 
     def __post_init__(self) -> None:
-        if self.span < 1:
-            raise DummyForcingError(f"span is {self.span}; expected at least 1 latent frame")
+        if self.after < 0:
+            raise DummyForcingError(f"positions change after {self.after} latent frames; expected 0 or more")

@@ -31,8 +31,8 @@ class StoreLayout:
         head_dim: channels of a head.
         tokens_per_frame: tokens of a latent frame.
         pass_frames: most frames a pass has.
-        span: latent frames that what a query reads may cover on the time axis before opening frames are moved
-            closer (`MemoryConfig.rope`); None leaves them where they are.
+        after: latent frames from which on opening frames are right before the recent ones (`MemoryConfig.rope`);
+            None leaves them where they are.
         dtype, device: of keys and values.
     """
 
@@ -42,7 +42,7 @@ class StoreLayout:
     pass_frames: int
     dtype: torch.dtype
     device: torch.device
-    span: int | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class FrameStore:
     def _make_sink(self, member: StoreHeads, slots: int | None) -> Sink | None:
         """Room for opening frames that may change in the course of the video; allocated now, so that bytes stay."""
         layout, retention = self.layout, member.retention
-        if not retention.first or (layout.span is None and retention.average is None):
+        if not retention.first or (layout.after is None and retention.average is None):
             return None
         frames = retention.first if slots is None else min(retention.first, slots)
         shape = (layout.batch, frames * layout.tokens_per_frame, len(member.heads), layout.head_dim)
@@ -184,13 +184,13 @@ class FrameStore:
         return self.k[:, : sink.tokens, heads], self.v[:, : sink.tokens, heads]
 
     def _place_sinks(self, readings: Sequence[Reading], clock: ChunkClock) -> None:
-        """Bring opening frames as close as the span demands; averaged ones up to date."""
-        span, end = self.layout.span, clock.memory_frame + clock.frames
+        """Close the gap behind the opening frames where positions are relative; averaged ones up to date."""
+        after, end = self.layout.after, clock.memory_frame + clock.frames
         for (member, heads, sink), reading in zip(self._members(), readings, strict=True):
             if sink is not None:
                 shift = 0
-                if span is not None and reading.opening:
-                    shift = max(0, end - max(span, member.retention.first + reading.recent + clock.frames))
+                if after is not None and end > after and reading.opening:
+                    shift = max(0, end - (member.retention.first + reading.recent + clock.frames))
                 sink.place(*self._opening(sink, heads), shift)
 
     def _average(self, sink: Sink, retention: Retention, heads: slice, start: int, end: int) -> None:

@@ -86,9 +86,9 @@ def kv_dtypes(monkeypatch):
     """The dtypes of all keys that are stored."""
     seen, write = set(), FrameStore.write
 
-    def watched(self, k, v):
+    def watched(self, k, v, clock):
         seen.update((k.dtype, v.dtype, self.k.dtype, self.v.dtype))
-        return write(self, k, v)
+        return write(self, k, v, clock)
 
     monkeypatch.setattr(FrameStore, "write", watched)
     return seen

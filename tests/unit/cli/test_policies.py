@@ -21,10 +21,10 @@ def test_every_method_can_be_typed():
 
 def test_a_family_brings_its_own_memory_and_positions():
     assert memory_for(policy("--policy", "family"), "auto", family("longlive")) == MemoryConfig(Window(3, 12))
-    own = MemoryConfig(Window(3, 9, 0.999), Relative(1))
+    own = MemoryConfig(Window(3, 9, 0.999), Relative())
     assert memory_for(policy("--policy", "family"), "auto", family("reward-forcing")) == own
     assert memory_for(DummyForcing(), "auto", family("self-forcing")).rope == Relative(21)
-    assert memory_for(DummyForcing(), "auto", family("reward-forcing")).rope == Relative(1)
+    assert memory_for(DummyForcing(), "auto", family("reward-forcing")).rope == Relative()
     assert memory_for(DummyForcing(), "absolute", family("self-forcing")).rope == Absolute()
     assert memory_for(Dense(), "auto", family("self-forcing")).rope == Absolute()
     with pytest.raises(DummyForcingError, match="need a limited context"):

@@ -17,7 +17,7 @@ BIASED = ["grouped", INTERPRETED, "flex"]
 QUERIES = 37
 SEEDS = st.integers(0, 9999)
 DTYPES = st.sampled_from(list(TOLERANCE))
-few = settings(deadline=None, max_examples=12)
+few = settings(deadline=None, max_examples=10)
 
 
 @contextlib.contextmanager

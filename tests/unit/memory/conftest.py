@@ -138,7 +138,7 @@ class Roped:
             pass_frames or chunk_frames,
             dtype,
             torch.device("cpu"),
-            config.rope.span,
+            config.rope.after,
         )
         self.heads, self.chunk_frames, self.dtype = heads, chunk_frames, dtype
         self.seen = SeenKeys()

@@ -45,11 +45,11 @@ def sizes_of(model, config, commits, total):
 
 @pytest.mark.parametrize("keep", POLICIES, ids=NAMES)
 def test_bytes_are_flat_over_ten_thousand_commits(tiny_wan, keep):
-    sizes = sizes_of(tiny_wan, MemoryConfig(keep, Relative(1)), 10_000, total=None)
+    sizes = sizes_of(tiny_wan, MemoryConfig(keep, Relative()), 10_000, total=None)
     assert len(set(sizes[2:])) == 1
 
 
-@pytest.mark.parametrize("rope", [Absolute(), Relative(21), Relative(1)], ids=repr)
+@pytest.mark.parametrize("rope", [Absolute(), Relative(21), Relative()], ids=repr)
 @pytest.mark.parametrize("keep", POLICIES, ids=NAMES)
 def test_bytes_are_as_forecast(tiny_wan, keep, rope):
     config, total = MemoryConfig(keep, rope), 60
@@ -68,7 +68,7 @@ def test_bytes_are_those_of_the_tensors(tiny_wan):
         return build_memory(MemoryConfig(keep, rope), tiny_wan, video).status.bytes
 
     assert held(Window(2, 5), Absolute()) == 2 * 5 * token
-    assert held(Window(2, 5), Relative(1)) == (2 * 5 + 2) * token  # moved: a copy of the keys
-    assert held(Window(2, 5, 0.9), Absolute()) == held(Window(2, 5, 0.9), Relative(1)) == (2 * 5 + 4) * token
+    assert held(Window(2, 5), Relative()) == (2 * 5 + 2) * token  # moved: a copy of the keys
+    assert held(Window(2, 5, 0.9), Absolute()) == held(Window(2, 5, 0.9), Relative()) == (2 * 5 + 4) * token
     assert held(Window(2, 5), Relative(21), total=21) == 2 * 5 * token  # nothing will ever move
     assert held(Window(2, 5), Relative(21), total=22) == (2 * 5 + 2) * token

@@ -157,12 +157,12 @@ def test_any_sequence_of_cuts(roped, keep, bounded, acts, data):
             now = 0
 
 
-@given(span=st.integers(1, 12), sink=st.integers(1, 3), cuts=st.lists(st.integers(1, 7), min_size=1, max_size=4))
-@example(span=1, sink=3, cuts=[6])  # back into the sink
+@given(after=st.integers(1, 12), sink=st.integers(1, 3), cuts=st.lists(st.integers(1, 7), min_size=1, max_size=4))
+@example(after=1, sink=3, cuts=[6])  # back into the sink
 @EASY
-def test_a_rewind_leaves_moved_opening_frames_right(roped, span, sink, cuts):
+def test_a_rewind_leaves_moved_opening_frames_right(roped, after, sink, cuts):
     """The window after it is the one of a memory that was never rewound, once it is full again."""
-    keep = MemoryConfig(Window(sink, sink + 3), Relative(span))
+    keep = MemoryConfig(Window(sink, sink + 3), Relative(after))
     run, straight = (roped(keep, chunk_frames=1) for _ in range(2))
     given_to = {}
 
@@ -188,7 +188,7 @@ def test_a_rewind_leaves_moved_opening_frames_right(roped, span, sink, cuts):
     torch.testing.assert_close(out, wanted, **EXACT)
 
 
-@pytest.mark.parametrize("rope", [Absolute(), Relative(1)], ids=repr)
+@pytest.mark.parametrize("rope", [Absolute(), Relative()], ids=repr)
 @pytest.mark.parametrize("keep", [Window(2, 6), Window(2, 6, 0.9)], ids=repr)
 def test_a_rewind_and_a_flush_change_no_bytes(roped, keep, rope):
     run = roped(MemoryConfig(keep, rope), chunk_frames=2)
@@ -207,7 +207,7 @@ def test_a_rewind_and_a_flush_change_no_bytes(roped, keep, rope):
 
 def test_a_flush_keeps_averages(roped):
     """Only the window goes: the sink still speaks for all that has left it."""
-    keep = MemoryConfig(Window(1, 4, 0.5), Relative(1))
+    keep = MemoryConfig(Window(1, 4, 0.5), Relative())
     run = roped(keep, heads=1, chunk_frames=1)
     for start in range(9):
         run.commit(start, run.draw(1))

@@ -55,7 +55,7 @@ class AuthorsCache:
 @EASY
 def test_passes_read_what_the_authors_code_reads(roped, block, levels, blocks, extra):
     size = block * (levels + 1 + extra)
-    config = MemoryConfig(RollingWindow(block, size), Relative(1))
+    config = MemoryConfig(RollingWindow(block, size), Relative())
     run = roped(config, heads=1, chunk_frames=block, pass_frames=levels * block)
     cache = AuthorsCache(block, size)
 

@@ -26,57 +26,57 @@ EASY = settings(deadline=None, max_examples=30, suppress_health_check=[HealthChe
 EXACT = {"atol": 1e-5, "rtol": 1e-5}
 
 
-def places(span, opening, recent, start, frames):
+def places(after, opening, recent, start, frames):
     """Places of the opening frames, the recent ones and the pass, which reads them.
 
-    Everything is laid out from 0 on: opening frames, then a gap up to where the recent ones are, unless what is
-    read would then be longer than `span`; in the end no gap at all.
+    Everything is laid out from 0 on: opening frames, then a gap up to where the recent ones are, or no gap once the
+    video is longer than `after`.
     """
     end = start + frames
-    length = end if span is None else min(end, max(span, len(opening) + len(recent) + frames))
-    if span is not None and opening and opening[-1] + 1 == (recent[0] if recent else start):
+    length = end if after is None or end <= after else len(opening) + len(recent) + frames
+    if after is not None and opening and opening[-1] + 1 == (recent[0] if recent else start):
         length = end  # there is no gap to close
     return [*opening, *(frame - (end - length) for frame in recent)], start - (end - length)
 
 
-def check(run, qkv, start, span, contexts, out):
+def check(run, qkv, start, after, contexts, out):
     """Every head's output is that of the literal definition; contexts: per head opening and recent frames."""
     for head, (opening, recent) in enumerate(contexts):
-        at, own = places(span, opening, recent, start, qkv[0].shape[1] // run.tokens)
+        at, own = places(after, opening, recent, start, qkv[0].shape[1] // run.tokens)
         context = [(place, *run.frames[frame]) for place, frame in zip(at, [*opening, *recent], strict=True)]
         torch.testing.assert_close(
             out[:, :, head].double(), run.literal(head, qkv, own, context), **EXACT, msg=f"head {head} at {start}"
         )
 
 
-SPANS = st.none() | st.integers(1, 24)
+AFTER = st.none() | st.integers(0, 24)
 
 
-def rope_of(span):
-    return Absolute() if span is None else Relative(span)
+def rope_of(after):
+    return Absolute() if after is None else Relative(after)
 
 
-@given(sink=st.integers(0, 4), recent=st.integers(0, 6), chunk=st.integers(1, 3), span=SPANS)
+@given(sink=st.integers(0, 4), recent=st.integers(0, 6), chunk=st.integers(1, 3), after=AFTER)
 @EASY
-def test_windows(roped, sink, recent, chunk, span):
-    run = roped(MemoryConfig(Window(sink, sink + recent + chunk), rope_of(span)), heads=1, chunk_frames=chunk)
+def test_windows(roped, sink, recent, chunk, after):
+    run = roped(MemoryConfig(Window(sink, sink + recent + chunk), rope_of(after)), heads=1, chunk_frames=chunk)
     for start in range(0, 10 * chunk, chunk):
         opening = list(range(min(start, sink)))
         context = opening, list(range(max(sink, start - recent), start))
         for clean in (False, True):
             qkv = run.draw(chunk)
-            check(run, qkv, start, span, [context], run.attend(start, qkv, clean=clean))
+            check(run, qkv, start, after, [context], run.attend(start, qkv, clean=clean))
         run.commit(start, qkv)
 
 
 @given(
-    span=SPANS, local=st.integers(1, 2), packed=st.integers(0, 3), due=st.integers(0, 3), chunk=st.integers(1, 3)
+    after=AFTER, local=st.integers(1, 2), packed=st.integers(0, 3), due=st.integers(0, 3), chunk=st.integers(1, 3)
 )
 @EASY
-def test_dummy_forcing_roles_before_and_after_classification(roped, span, local, packed, due, chunk):
+def test_dummy_forcing_roles_before_and_after_classification(roped, after, local, packed, due, chunk):
     roles = (SINK, NEIGHBOR, DUMMY, SINK)
     keep = DummyForcing(roles=(roles,), local_context=local, packed_frames=packed, classification_chunk=due)
-    run = roped(MemoryConfig(keep, rope_of(span)), heads=4, chunk_frames=chunk)
+    run = roped(MemoryConfig(keep, rope_of(after)), heads=4, chunk_frames=chunk)
     for start in range(0, 8 * chunk, chunk):
         if start <= due * chunk:
             contexts = [([], list(range(start)))] * 4
@@ -88,11 +88,11 @@ def test_dummy_forcing_roles_before_and_after_classification(roped, span, local,
             }
             contexts = [by_role[role] for role in roles]
         qkv = run.draw(chunk)
-        check(run, qkv, start, span, contexts, run.commit(start, qkv))
+        check(run, qkv, start, after, contexts, run.commit(start, qkv))
 
 
 @pytest.mark.parametrize("keep", [Window(3, 12), DummyForcing(roles=((SINK, NEIGHBOR),), local_context=2)])
-def test_up_to_the_span_nothing_changes_and_then_no_distance_is_longer(roped, keep):
+def test_nothing_changes_before_the_video_is_so_long(roped, keep):
     absolute, relative = (roped(MemoryConfig(keep, rope)) for rope in (Absolute(), Relative(21)))
     for start in range(0, 30, 3):
         qkv = absolute.draw(3)
@@ -100,7 +100,7 @@ def test_up_to_the_span_nothing_changes_and_then_no_distance_is_longer(roped, ke
         assert torch.equal(*outs) is (start + 3 <= 21)
 
 
-def test_a_stream_up_to_the_span_is_bit_equal_to_absolute_positions(tiny_wan, prompt, collect_latents):
+def test_a_stream_up_to_there_is_bit_equal_to_absolute_positions(tiny_wan, prompt, collect_latents):
     def video(rope, total):
         memory = MemoryConfig(Window(3, 9), rope)
         config = StreamConfig((1.0, 0.5, 0.0), 3, total, (4, 4), channels=4, memory=memory)
@@ -115,15 +115,15 @@ def test_a_stream_up_to_the_span_is_bit_equal_to_absolute_positions(tiny_wan, pr
 FAR = 100_002
 
 
-@pytest.mark.parametrize("span", [21, 1])
-def test_a_hundred_thousand_frames_on_relative_positions_are_exact(roped, span):
-    run = roped(MemoryConfig(Window(3, 12), Relative(span)))
+@pytest.mark.parametrize("after", [21, 1])
+def test_a_hundred_thousand_frames_on_relative_positions_are_exact(roped, after):
+    run = roped(MemoryConfig(Window(3, 12), Relative(after)))
     run.memory.restart(first_chunk=0, cut=Cut(opening=3, begin=FAR))
     for start in (0, FAR, FAR + 3, FAR + 6):
         run.commit(start, run.draw(3))
     qkv = run.draw(3)
     context = [0, 1, 2], list(range(FAR + 3, FAR + 9))
-    check(run, qkv, FAR + 9, span, [context, context], run.attend(FAR + 9, qkv))
+    check(run, qkv, FAR + 9, after, [context, context], run.attend(FAR + 9, qkv))
 
 
 def test_a_hundred_thousand_frames_on_absolute_positions_are_exact(roped):
@@ -162,11 +162,11 @@ def test_what_keeps_everything_cannot_be_window_relative(keep):
         MemoryConfig(keep, Relative(21))
 
 
-def test_a_span_has_a_frame():
-    with pytest.raises(DummyForcingError, match="span is 0; expected at least 1 latent frame"):
-        Relative(0)
+def test_positions_cannot_change_before_the_beginning():
+    with pytest.raises(DummyForcingError, match="after -1 latent frames; expected 0 or more"):
+        Relative(-1)
 
 
 def test_limited_contexts_can_be_window_relative():
     for keep in (Window(), RollingWindow(), DummyForcing()):
-        assert MemoryConfig(keep, Relative(1)).rope.span == 1
+        assert MemoryConfig(keep, Relative()).rope.after == 0

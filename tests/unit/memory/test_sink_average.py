@@ -43,7 +43,7 @@ class EMASink:
 )
 @EASY
 def test_the_sink_is_the_moving_average_of_what_left_the_window(roped, sink, room, chunk, alpha, relative):
-    rope = Relative(1) if relative else Absolute()
+    rope = Relative() if relative else Absolute()
     run = roped(MemoryConfig(Window(sink, sink + room + chunk, alpha), rope), heads=1, chunk_frames=chunk)
     literal = EMASink(sink, room, alpha)
     for start in range(0, 9 * chunk, chunk):
@@ -63,7 +63,7 @@ def test_the_sink_is_the_moving_average_of_what_left_the_window(roped, sink, roo
         literal.add(run.frames[frame] for frame in range(start, start + chunk))
 
 
-@pytest.mark.parametrize("rope", [Absolute(), Relative(1)], ids=repr)
+@pytest.mark.parametrize("rope", [Absolute(), Relative()], ids=repr)
 def test_weight_one_is_an_ordinary_sink(roped, rope):
     runs = [roped(MemoryConfig(Window(2, 5, weight), rope), chunk_frames=1) for weight in (None, 1.0)]
     for start in range(12):
@@ -74,8 +74,8 @@ def test_weight_one_is_an_ordinary_sink(roped, rope):
 
 def test_weight_zero_reads_the_frames_that_left_last(roped):
     """With positions counted anew, the window just is longer, by the sink."""
-    latest = roped(MemoryConfig(Window(2, 6, 0.0), Relative(1)), chunk_frames=2)
-    window = roped(MemoryConfig(Window(0, 6), Relative(1)), chunk_frames=2)
+    latest = roped(MemoryConfig(Window(2, 6, 0.0), Relative()), chunk_frames=2)
+    window = roped(MemoryConfig(Window(0, 6), Relative()), chunk_frames=2)
     for start in range(0, 20, 2):
         qkv = latest.draw(2)
         torch.testing.assert_close(latest.commit(start, qkv), window.commit(start, qkv), **EXACT)
@@ -83,7 +83,7 @@ def test_weight_zero_reads_the_frames_that_left_last(roped):
 
 def test_a_small_weight_moves_a_bf16_sink_too(roped):
     """0.999 a + 0.001 b is a in bf16: the average must be kept in more digits than the store has."""
-    run = roped(MemoryConfig(Window(1, 3, 0.999), Relative(1)), heads=1, chunk_frames=1, dtype=torch.bfloat16)
+    run = roped(MemoryConfig(Window(1, 3, 0.999), Relative()), heads=1, chunk_frames=1, dtype=torch.bfloat16)
     zero = torch.zeros(run.batch, run.tokens, 1, run.head_dim, dtype=torch.bfloat16)
     first, later = (zero, zero, zero + 1.0), (zero, zero, zero - 1.0)
     for start in range(1001):

@@ -296,7 +296,7 @@ def test_flush_under_window_relative_positions(
     stream, slow, denoised, make_text, latents_of, move_frame, keep_newest
 ):
     """Infinity-RoPE: what is left stands right before the next chunk."""
-    memory = MemoryConfig(Window(1, 6), Relative(1))
+    memory = MemoryConfig(Window(1, 6), Relative())
     found = latents_of(stream(12, "flush", memory=memory))
     past = []
     for chunk in range(4):

@@ -26,7 +26,7 @@ from dummy_forcing.core.stream.prompts import PromptSchedule, PromptSwitch, Sche
 from dummy_forcing.core.stream.rollout import Rollout
 
 FIVE = (1.0, 0.95, 0.88, 0.77, 0.56, 0.0)
-ROLLING = MemoryConfig(RollingWindow(3, 21), Relative(1))
+ROLLING = MemoryConfig(RollingWindow(3, 21), Relative())
 
 
 def config(total, **changes):
@@ -99,8 +99,8 @@ def test_frames_out_of_the_working_cache_matter_and_the_sink_is_moved(stream, li
     found = latents_of(stream(48))
     for other in (
         latents_of(stream(48, memory=MemoryConfig(RollingWindow(3, 21)))),
-        latents_of(stream(48, memory=MemoryConfig(RollingWindow(3, 24), Relative(1)))),
-        latents_of(stream(48, memory=MemoryConfig(Window(3, 21), Relative(1)))),
+        latents_of(stream(48, memory=MemoryConfig(RollingWindow(3, 24), Relative()))),
+        latents_of(stream(48, memory=MemoryConfig(Window(3, 21), Relative()))),
     ):
         assert (found - other).abs().max() > 1e-4
 
