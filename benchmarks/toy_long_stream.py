@@ -55,9 +55,9 @@ KEEPS = {
     "Dummy Forcing 25 %, 3 chunks": DummyForcing(0.25, local_context=3),
 }
 MORE = tuple(KEEPS)[3:]
-"""These with window-relative positions of span 1 only."""
+"""These with window-relative positions from the start only."""
 
-ROPES = {"absolute": Absolute(), "relative, span 21": Relative(21), "relative, span 1": Relative(1)}
+ROPES = {"absolute": Absolute(), "relative after 21": Relative(21), "relative": Relative()}
 BIN, EXCERPT = 100, 20  # latent frames
 WARM_UP = 4  # latent frames decoded before an excerpt, so that the decoder has a past
 OFFSET = 40  # of the excerpt in its bin
@@ -269,7 +269,7 @@ def main() -> None:
     cases = [
         Case(keep, rope, prompt)
         for prompt, rope, keep in product(used, reversed(ROPES), KEEPS)
-        if keep not in MORE or rope == "relative, span 1"
+        if keep not in MORE or rope == "relative"
     ]
     if not options.report:
         with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:

@@ -33,9 +33,7 @@ class MeasuredOn:
 
 def profile_recorder(layers: int) -> MassRecorder:
     """Records all passes of all chunks but the first, which has no history; clear it between videos."""
-    return MassRecorder(
-        layers, row_fraction=ROW_FRACTION, seed=ROW_SEED, wants=lambda clock: clock.start_frame > 0
-    )
+    return MassRecorder(layers, row_fraction=ROW_FRACTION, seed=ROW_SEED, wants=lambda clock: clock.start_frame > 0)
 
 
 def recorded_samples(recorder: MassRecorder) -> Tensor:

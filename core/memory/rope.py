@@ -21,8 +21,8 @@ class Relative:
     """Positions are counted anew within what is read, so that no distance grows with the video.
 
     Once a video is longer than `after` latent frames, opening frames are right before the recent ones, without a
-    gap; up to there nothing changes, so that a model sees what it was trained with. 0 closes gaps from the first one
-    on (Infinity-RoPE, LongLive's "infinity" mode).
+    gap; up to there nothing changes, so that a model sees what it was trained with. 0 closes gaps from the first
+    one on (Infinity-RoPE, LongLive's "infinity" mode).
     """
 
     after: int = 0
