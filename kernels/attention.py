@@ -53,6 +53,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: D
     asked = name in BACKENDS.table and (strict or BACKENDS.can_run(name, q, k, v, plan, dense))
     host = dense is not attend_densely
     if host and plan.dense and not asked:
+        BACKENDS.say("grouped", "dense calls through the host's attention")
         return attend_grouped(q, k, v, plan, dense)
     kind = (q.dtype, k.dtype, q.shape[0], *q.shape[2:], bucket(q.shape[1]), type(plan), plan.signature, host)
     return BACKENDS(kind, q.device, q, k, v, plan, dense)

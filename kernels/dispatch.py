@@ -68,7 +68,7 @@ class Dispatcher:
             if asked is not None and strict:
                 return asked.run(*args)
             if asked is not None:
-                self._say(name, f"asked for by {VARIABLE}")
+                self.say(name, f"asked for by {VARIABLE}")
                 try:
                     return asked.run(*args)
                 except FAILURES as error:
@@ -83,6 +83,12 @@ class Dispatcher:
     def can_run(self, name: str, *args: Any) -> bool:
         """Whether a named implementation is here and fits these arguments."""
         return self.table[name].can_run(*args)
+
+    def say(self, subject: str, why: str, level: int = logging.INFO) -> None:
+        """Log something once."""
+        if subject not in self._said:
+            self._said.add(subject)
+            logger.log(level, "%s: %s (%s)", self.what, subject, why)
 
     def forget(self) -> None:
         """Choose everything anew; for tests and benchmarks."""
@@ -111,7 +117,7 @@ class Dispatcher:
             raise RuntimeError(f"no {self.what} can run this call")
         if len(candidates) == 1:
             name = candidates[0].name
-            self._say(name, "the only one for calls like this")
+            self.say(name, "the only one for calls like this")
         else:
             runs = {each.name: partial(each.run, *args) for each in candidates}
             name = self._fastest(kind, runs, device)
@@ -141,9 +147,4 @@ class Dispatcher:
             raise error
         self._failed.add((failed.name, kind))
         self._chosen.pop(kind, None)
-        self._say(f"{failed.name} failed", f"{in_one_line(error)}; going on without it", logging.WARNING)
-
-    def _say(self, subject: str, why: str, level: int = logging.INFO) -> None:
-        if subject not in self._said:
-            self._said.add(subject)
-            logger.log(level, "%s: %s (%s)", self.what, subject, why)
+        self.say(f"{failed.name} failed", f"{in_one_line(error)}; going on without it", logging.WARNING)

@@ -322,11 +322,12 @@ def host_attention(calls):
         ((((0, 2), (5, 9), (12, 24)),) * 4, [(4, 18)]),
     ],
 )
-def test_the_hosts_attention_runs_what_dense_calls_serve(ranges, expected):
+def test_the_hosts_attention_runs_what_dense_calls_serve(ranges, expected, caplog):
     calls, (q, k, v) = [], qkv(4)
     plan = ReadPlan(ranges)
     found = attend(q, k, v, plan, host_attention(calls))
     assert calls == expected
+    assert lines(caplog) == ["attention: grouped (dense calls through the host's attention)"]
     with force_backend("reference"):
         torch.testing.assert_close(found, attend(q, k, v, plan), atol=1e-5, rtol=1e-5)
 
