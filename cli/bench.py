@@ -207,5 +207,6 @@ def _to_dict(args: argparse.Namespace, setting: BenchSetting, result: BenchResul
 
 def _write_plot(args: argparse.Namespace, setting: BenchSetting, rows: Sequence[Row]) -> None:
     png = io.BytesIO()
-    draw_costs(rows, f"{args.shape}, {setting.shape.wan.layers} layers").save(png, format="PNG")
+    layers = setting.shape.wan.layers
+    draw_costs(rows, f"{args.shape}, {layers} layer{'s' * (layers > 1)}").save(png, format="PNG")
     write_file(args.plot, png.getvalue())
