@@ -27,4 +27,4 @@ def test_both_rules_run(server, rule, said):
     prompt[stream]["inputs"] |= {"model": ["skip", 0], "length": 45}
     prompt["report"] = {"class_type": "PreviewAny", "inputs": {"source": [stream, 2]}}
     run = server.run(prompt)
-    assert said in json.dumps([run.error, server.get(f"/history/{run.prompt_id}")])
+    assert said in json.dumps([run.error, server.history(run.prompt_id)])
