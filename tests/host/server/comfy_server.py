@@ -200,8 +200,10 @@ class ComfyServer:
             sys.executable, "main.py", "--cpu", "--base-directory", str(self.folder), "--port", str(self.port),
             "--database-url", "sqlite:///:memory:", "--disable-api-nodes", "--disable-auto-launch", *arguments,
         ]  # fmt: skip
-        # A toy model is faster on one thread, and a caller's safe path would hide ComfyUI's own modules.
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1"}
+        # A toy model is faster on one thread, and a caller's safe path would hide ComfyUI's own modules. What is
+        # freed goes back to the system at once, so that its view of the process shows what is really held.
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "1"}
+        environment |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), "65536")
         environment.pop("PYTHONSAFEPATH", None)
         with self._log_file.open("wb") as log:
             return subprocess.Popen(
