@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from ..core.memory.memory import AttentionObserver
 from ..core.stream.config import StreamConfig
 from ..core.stream.decode import StreamingDecoder
-from ..core.stream.encode import image_anchor
+from ..core.stream.encode import encode_clip, image_anchor
 from ..core.stream.events import ChunkDone
 from ..core.stream.loop import stream_video
 from ..core.stream.material import NOTHING, Material
@@ -73,7 +74,7 @@ def run_video(
     with contextlib.ExitStack() as stack:
         config = job.config
         show = stack.enter_context(progress_line(console, job.title, config.total_chunks, len(config.sigmas)))
-        anchor = image_anchor(model.vae, config) if sink else None
+        anchor = image_anchor(partial(encode_clip, model.vae), config) if sink else None
         stream = stream_video(
             model.backbone,
             text,

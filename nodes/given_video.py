@@ -8,8 +8,6 @@ import comfy.utils
 from torch import Tensor
 
 from ..core.errors import DummyForcingError
-from ..core.stream.config import StreamConfig
-from ..core.stream.rollout import ImageAnchor
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from .plan import VideoPlan
 
@@ -45,17 +43,6 @@ def to_latents(given: Any, vae, plan: VideoPlan, channels: int, what: str) -> Te
     pixels = images[:used, ..., :3].movedim(-1, 1)
     scaled = comfy.utils.common_upscale(pixels, plan.width, plan.height, "lanczos", "center")
     return vae.encode(scaled.movedim(1, -1))
-
-
-def image_anchor(vae, model, config: StreamConfig) -> ImageAnchor | None:
-    """What encodes the first context frame of a rollout, for families that have them."""
-    if config.rollout is None or not config.rollout.context:
-        return None
-
-    def encode(frame: Tensor) -> Tensor:
-        return model.model.process_latent_in(vae.encode(frame[0]))
-
-    return ImageAnchor(encode, config.rollout.context)
 
 
 def _samples(latent: dict) -> Tensor:

@@ -15,13 +15,14 @@ from torch import Tensor
 from ..core.errors import DummyForcingError
 from ..core.heads.roles import describe_roles
 from ..core.media.video import VideoWriter
+from ..core.stream.encode import image_anchor
 from ..core.stream.events import ChunkDone, Event
 from ..core.stream.material import Material
 from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.rollout import ImageAnchor
 from ..core.stream.tally import RunReport, describe_run, pixel_frames
 from . import host
-from .given_video import count_latents, image_anchor, to_latents
+from .given_video import count_latents, to_latents
 from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
 from .live import LiveView
 from .model_facts import facts_of
@@ -146,7 +147,7 @@ class StreamARVideo(io.ComfyNode):
         config = plan.stream_config(channels, patch.loop)
         decoder = streaming_decoder(vae, channels)
         given = _given(start, source, vae, plan, channels)
-        anchor = image_anchor(vae, model, config)
+        anchor = image_anchor(lambda frame: model.model.process_latent_in(vae.encode(frame[0])), config)
         view = LiveView(model, cls.hidden.unique_id, config)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             "dummy_forcing", folder_paths.get_temp_directory(), plan.width, plan.height

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -27,8 +29,11 @@ def encode_clip(vae: nn.Module, frames: Tensor) -> Tensor:
     return normalise(encode_chunk(vae, pixels, VAEState()).float())
 
 
-def image_anchor(vae: nn.Module, config: StreamConfig) -> ImageAnchor | None:
-    """What encodes the first context frame of a rollout; None for videos without rollouts."""
+def image_anchor(encode: Callable[[Tensor], Tensor], config: StreamConfig) -> ImageAnchor | None:
+    """What encodes the first context frame of a rollout; None for videos without rollouts.
+
+    encode: as `ImageAnchor`'s.
+    """
     if config.rollout is None or not config.rollout.context:
         return None
-    return ImageAnchor(lambda frame: encode_clip(vae, frame), config.rollout.context)
+    return ImageAnchor(encode, config.rollout.context)

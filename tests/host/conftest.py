@@ -136,6 +136,20 @@ def load_model(tensors: dict[str, torch.Tensor], metadata: dict[str, str]):
 
 
 @pytest.fixture
+def model_folders(tmp_path, monkeypatch):
+    """ComfyUI's model folders, empty ones of this test."""
+    import folder_paths
+
+    endings = folder_paths.supported_pt_extensions
+    known = {name: ([str(tmp_path / name)], endings) for name in ("diffusion_models", "checkpoints", "loras")}
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folder_paths.folder_names_and_paths | known)
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    for name in known:
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+@pytest.fixture
 def core_sampler():
     """A function that makes ComfyUI's own AR sampler."""
     import comfy.samplers

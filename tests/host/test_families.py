@@ -31,31 +31,17 @@ def state():
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """ComfyUI's model folders, empty ones of this test."""
-    import folder_paths
-
-    endings = folder_paths.supported_pt_extensions
-    known = {name: ([str(tmp_path / name)], endings) for name in ("diffusion_models", "checkpoints", "loras")}
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folder_paths.folder_names_and_paths | known)
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    for name in known:
-        (tmp_path / name).mkdir()
-    return tmp_path
-
-
-@pytest.fixture
-def save(folders, state):
+def save(model_folders, state):
     """Writes a published file into the folders; returns its path and its LoRA's."""
-    return lambda published: published.save(folders / "diffusion_models", folders / "loras", state)
+    return lambda published: published.save(model_folders / "diffusion_models", model_folders / "loras", state)
 
 
 @pytest.fixture
-def load(folders):
+def load(model_folders):
     """Loads files of the folders through the node."""
 
     def run(path, lora=None, chosen=AUTO):
-        name = path.relative_to(folders / "diffusion_models").as_posix()
+        name = path.relative_to(model_folders / "diffusion_models").as_posix()
         return LoadARVideoModel.execute(name, chosen, "default", NO_LORA if lora is None else lora.name).args[0]
 
     return run
@@ -112,11 +98,11 @@ def test_two_chunks_are_those_of_plain_core(host, save, load, context, name):
 
 
 @pytest.mark.parametrize("published", PUBLISHED, ids=name_of)
-def test_core_loads_what_convert_writes(host, save, load, state, context, core_sampler, folders, published):
+def test_core_loads_what_convert_writes(host, save, load, state, context, core_sampler, model_folders, published):
     import comfy.sd
 
     path, lora = save(published)
-    new = folders / "diffusion_models" / "of another name.safetensors"
+    new = model_folders / "diffusion_models" / "of another name.safetensors"
     convert(open_backbone(path, lora=lora), new)
     alone = comfy.sd.load_diffusion_model(str(new))
     assert type(alone.model).__name__ == "WAN21_CausalAR"
@@ -173,7 +159,7 @@ def published(file, lora=None):
     return next(each for each in PUBLISHED if each.file == file and (each.lora or (None,))[0] == lora)
 
 
-def test_loras_that_are_missing_doubled_or_anothers(save, load, folders):
+def test_loras_that_are_missing_doubled_or_anothers(save, load, model_folders):
     base, lora = save(published("longlive_base.pt", "lora.pt"))
     said = refused(load, base)
     assert "'lora.pt'" in said and "Efficient-Large-Model/LongLive-1.3B" in said

@@ -40,25 +40,11 @@ def assert_weights(model, state):
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """ComfyUI's model folders, empty ones of this test."""
-    import folder_paths
-
-    endings = folder_paths.supported_pt_extensions
-    known = {name: ([str(tmp_path / name)], endings) for name in ("diffusion_models", "checkpoints", "loras")}
-    monkeypatch.setattr(folder_paths, "folder_names_and_paths", folder_paths.folder_names_and_paths | known)
-    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
-    for name in known:
-        (tmp_path / name).mkdir()
-    return tmp_path
-
-
-@pytest.fixture
-def save(folders):
+def save(model_folders):
     """Writes a model file, by default into diffusion_models."""
 
     def write(stored, name, metadata=None, folder="diffusion_models"):
-        path = folders / folder / name
+        path = model_folders / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
             save_file(stored, path, metadata)
@@ -108,11 +94,11 @@ def test_the_schema(save, state):
     assert options("family")[:2] == [AUTO, "toy-world"]
 
 
-def test_the_schema_without_folders(folders, monkeypatch):
+def test_the_schema_without_folders(model_folders, monkeypatch):
     import folder_paths
 
     for name in ("diffusion_models", "checkpoints", "loras"):
-        (folders / name).rmdir()
+        (model_folders / name).rmdir()
     assert options("model") == [TOY_WORLD]
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", {})
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
@@ -320,21 +306,21 @@ def test_models_of_another_loader(golden_model, toy_model, save, state):
 # Refusals
 
 
-def test_bad_files(folders, save, state, refused):
+def test_bad_files(model_folders, save, state, refused):
     path = save(state, "self_forcing.safetensors", HEADS)
     path.write_bytes(path.read_bytes()[:5000])
     assert "cut short" in refused("self_forcing.safetensors")
     path = save(state, "self_forcing.pt")
     path.write_bytes(path.read_bytes()[:5000])
     assert "not a readable PyTorch file" in refused("self_forcing.pt")
-    (folders / "diffusion_models" / "text.ckpt").write_text("hello " * 100)
+    (model_folders / "diffusion_models" / "text.ckpt").write_text("hello " * 100)
     assert "not a safetensors file" in refused("text.ckpt")
     assert "there is no file 'gone.pt' in models/diffusion_models or models/checkpoints" in refused("gone.pt")
     assert "there is no file 'gone.pt' in models/loras" in refused(lora="gone.pt")
 
 
-def test_a_path_that_leaves_the_folder(folders, save, state, refused):
-    torch.save(state, folders / "outside.pt")
+def test_a_path_that_leaves_the_folder(model_folders, save, state, refused):
+    torch.save(state, model_folders / "outside.pt")
     assert "there is no file" in refused("../outside.pt")
 
 
