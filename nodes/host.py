@@ -356,15 +356,16 @@ def video_layout(
     chunk = min(chunk_frames, total_frames)
     return VideoLayout(
         batch=shape[0],
-        tokens_per_frame=tokens_per_frame(*shape[3:]),
+        tokens_per_frame=math.prod(token_grid(*shape[3:])),
         chunk_frames=chunk,
         total_frames=math.ceil(total_frames / chunk) * chunk,
         dtype=model.model.get_dtype_inference(),
         device=model.load_device,
         pass_frames=loop.pass_frames(chunk, passes),
+        grid=token_grid(*shape[3:]),
     )
 
 
-def tokens_per_frame(height: int, width: int) -> int:
-    """Tokens of a latent frame; ComfyUI pads odd sides."""
-    return math.ceil(height / PATCH) * math.ceil(width / PATCH)
+def token_grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of a latent frame's tokens; ComfyUI pads odd sides."""
+    return math.ceil(height / PATCH), math.ceil(width / PATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from comfy_api.latest import io, ui
@@ -81,7 +82,7 @@ def _describe_patch(model) -> list[str]:
 def _describe_video(plan: VideoPlan) -> str:
     return (
         f"{plan.width} x {plan.height}, {pixel_frames(plan.latent_frames)} frames: {plan.latent_frames} latent "
-        f"frames of {host.tokens_per_frame(*plan.latent_size)} tokens"
+        f"frames of {math.prod(host.token_grid(*plan.latent_size))} tokens"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -155,6 +156,7 @@ class SamplingRun:
             device=x.device,
             first_frames=self.grid.first_frames,
             pass_frames=self.grid.pass_frames,
+            grid=_token_grid(x),
         )
         observers = () if self._branches else self._observers  # the first conditioning is the positive one
         attention = _PassAttention()
@@ -222,4 +224,8 @@ def _checked(context: Tensor, backbone: nn.Module) -> Tensor:
 
 
 def _tokens_per_frame(x: Tensor) -> int:
-    return (x.shape[-2] // PATCH) * (x.shape[-1] // PATCH)
+    return math.prod(_token_grid(x))
+
+
+def _token_grid(x: Tensor) -> tuple[int, int]:
+    return x.shape[-2] // PATCH, x.shape[-1] // PATCH

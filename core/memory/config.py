@@ -17,7 +17,9 @@ from .dense import Dense
 from .dummy_forcing import DummyForcing
 from .keep import KeepPolicy, KeepShape
 from .memory import AttentionObserver, Memory
+from .merge import MergeMethod, Unmerged
 from .rope import Absolute, Relative
+from .select import AllKeys, SelectMethod
 from .store import StoreLayout
 from .window import RollingWindow, Window
 
@@ -29,21 +31,35 @@ KEEP_METHODS: dict[str, type] = {
 }
 """Methods of the keep slot by the name they have in JSON and on the command line."""
 
+MERGE_METHODS: dict[str, type] = {"none": Unmerged}
+"""Methods of the merge slot."""
+
+SELECT_METHODS: dict[str, type] = {"all": AllKeys}
+"""Methods of the select slot."""
+
 ROPE_METHODS: dict[str, type] = {"absolute": Absolute, "relative": Relative}
 """Where kept keys are on the time axis."""
 
-_SLOTS: dict[str, dict[str, type]] = {"keep": KEEP_METHODS, "rope": ROPE_METHODS}
+_SLOTS: dict[str, dict[str, type]] = {
+    "keep": KEEP_METHODS,
+    "merge": MERGE_METHODS,
+    "select": SELECT_METHODS,
+    "rope": ROPE_METHODS,
+}
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
     """What a video keeps and reads.
 
-    `keep` decides which frames each head retains, `rope` where they are on the time axis.
+    `keep` decides which frames each head retains, `merge` how these are held, `select` which of them a query reads,
+    `rope` where they are on the time axis.
     """
 
     keep: KeepPolicy = field(default_factory=Dense)
     rope: Absolute | Relative = field(default_factory=Absolute)
+    merge: MergeMethod = field(default_factory=Unmerged)
+    select: SelectMethod = field(default_factory=AllKeys)
 
     def __post_init__(self) -> None:
         if isinstance(self.rope, Relative) and self.keep.keeps_all:
@@ -51,6 +67,8 @@ class MemoryConfig:
                 "window-relative positions need a limited context, but some heads keep the whole video; use a "
                 "window or Dummy Forcing with a local context, or absolute positions"
             )
+        self.merge.check(self)
+        self.select.check(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable form; `from_dict` inverts it."""
@@ -71,7 +89,7 @@ class VideoLayout:
 
     `total_frames` is the number of latent frames to come, None for a stream without end; `first_frames` is the
     length of the first chunk where it differs from `chunk_frames`, as it does behind a start image; `pass_frames`
-    the most frames that a pass has, where it is more than a chunk.
+    the most frames that a pass has, where it is more than a chunk; `grid` the rows and columns of a frame's tokens.
     """
 
     batch: int
@@ -82,6 +100,7 @@ class VideoLayout:
     device: torch.device
     first_frames: int | None = None
     pass_frames: int | None = None
+    grid: tuple[int, int] | None = None
 
 
 def build_memory(
@@ -101,9 +120,10 @@ def build_memory(
         dtype=video.dtype,
         device=video.device,
         after=_after(config.rope, video.total_frames),
+        grid=video.grid,
     )
     keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames, video.first_frames))
-    return Memory(heads, layout, keep, video.total_frames, observers, dense)
+    return Memory(heads, layout, keep, video.total_frames, observers, dense, config.merge, config.select)
 
 
 def _after(rope: Absolute | Relative, total_frames: int | None) -> int | None:

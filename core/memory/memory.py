@@ -9,12 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ...kernels import Dense, ReadPlan, attend, attend_densely, head_index
-from ...kernels.plan import Ranges
+from ...kernels import Dense, attend_densely, head_index
 from ..errors import DummyForcingError
 from .clock import ChunkClock
 from .keep import Allocation, KeepRun
-from .store import FrameStore, StoreHeads, StoreLayout
+from .merge import KVStore, MergeMethod, Unmerged
+from .select import AllKeys, Selection, SelectMethod, SelectShape
+from .store import StoreHeads, StoreLayout
+from .view import KVView
 
 
 class AttentionObserver(Protocol):
@@ -48,6 +50,22 @@ class Cut:
     begin: int
 
 
+@dataclass(frozen=True, eq=False)
+class HeadGroup:
+    """Heads of a layer that share a store, and how they read it."""
+
+    store: KVStore
+    selection: Selection
+
+    @property
+    def bytes(self) -> int:
+        return self.store.bytes + self.selection.bytes
+
+    def free(self) -> None:
+        self.store.free()
+        self.selection.free()
+
+
 class Memory:
     """Keys and values of a running video under one keep policy.
 
@@ -63,6 +81,8 @@ class Memory:
         total_frames: int | None,
         observers: Sequence[AttentionObserver] = (),
         dense: Dense = attend_densely,
+        merge: MergeMethod | None = None,
+        select: SelectMethod | None = None,
     ):
         self.layout = layout
         self.heads = heads
@@ -70,7 +90,10 @@ class Memory:
         self._keep = keep
         self._total_frames = total_frames
         self._given_observers = observers
-        self._layers: list[list[FrameStore]] = []
+        self._merge = (merge or Unmerged()).begin(layout)
+        shape = SelectShape(keep.shape, total_frames, layout.tokens_per_frame, layout.grid)
+        self._select = (select or AllKeys()).begin(shape)
+        self._layers: list[list[HeadGroup]] = []
         self._start(cut=None)
 
     def restart(
@@ -92,15 +115,15 @@ class Memory:
     def _start(self, cut: Cut | None) -> None:
         self._cut = cut
         self._observers = [*self._given_observers, *self._keep.observers]
-        self._layers = [self._build(self._cut_short(allocation)) for allocation in self._keep.start()]
+        allocations = self._keep.start()
+        self._layers = [self._build(layer, self._cut_short(each)) for layer, each in enumerate(allocations)]
 
     @property
     def status(self) -> MemoryStatus:
         """What is held now."""
-        stores = list(self._stores())
-        frames = sum(store.held * len(store.heads) for store in stores)
+        frames = sum(store.held * len(store.heads) for store in self._stores())
         return MemoryStatus(
-            bytes=sum(store.bytes for store in stores),
+            bytes=sum(group.bytes for group in self._groups()) + self._merge.bytes,
             history_frames=frames / (len(self._layers) * self.heads) if self._layers else 0.0,
             roles=self._keep.roles,
             masses=self._keep.masses,
@@ -108,23 +131,26 @@ class Memory:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock) -> Tensor:
         """Write the chunk's K/V to the tails and attend; all tensors [B, L, H, D], k and q roped."""
-        stores = self._layers[layer]
-        if len(stores) == 1 and stores[0].heads == tuple(range(self.heads)):
-            return self._attend_store(layer, stores[0], q, k, v, clock)
+        groups = self._layers[layer]
+        if len(groups) == 1 and groups[0].store.heads == tuple(range(self.heads)):
+            return self._attend_group(layer, groups[0], q, k, v, clock)
         out = torch.empty_like(q)
-        for store in stores:
-            heads = head_index(store.heads, q.device)
-            out[:, :, heads] = self._attend_store(
-                layer, store, q[:, :, heads], k[:, :, heads], v[:, :, heads], clock
+        for group in groups:
+            heads = head_index(group.store.heads, q.device)
+            out[:, :, heads] = self._attend_group(
+                layer, group, q[:, :, heads], k[:, :, heads], v[:, :, heads], clock
             )
         return out
 
-    def _attend_store(
-        self, layer: int, store: FrameStore, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock
+    def _attend_group(
+        self, layer: int, group: HeadGroup, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock
     ) -> Tensor:
-        ranges = store.write(k, v, clock)
-        self._observe(layer, store, q, ranges, clock)
-        return attend(q, store.k, store.v, ReadPlan.shared(len(store.heads), ranges), self._dense)
+        tail_k, tail_v = group.store.tail(clock)
+        tail_k.copy_(k)
+        tail_v.copy_(v)
+        view = group.store.view(clock)
+        self._observe(layer, group.store, q, view, clock)
+        return group.selection.attend(q, view, clock, self._dense)
 
     def commit(self, clock: ChunkClock) -> None:
         """Keep the clean pass's K/V, then let the policy reassign heads, for all layers at once."""
@@ -161,29 +187,31 @@ class Memory:
         """Forget all frames but those of the cut, and opening frames that heads keep anyway (KV flush)."""
         opening = cut.opening if self._cut is None else min(cut.opening, self._cut.opening)
         self._cut = replace(cut, opening=opening)
-        for layer, stores in enumerate(self._layers):
-            self._layers[layer] = [fresh for store in stores for fresh in self._without(cut, store)]
+        for layer, groups in enumerate(self._layers):
+            self._layers[layer] = [fresh for group in groups for fresh in self._without(layer, cut, group)]
 
     def close(self) -> None:
         """Free every key and value; the memory cannot be used afterwards."""
         self._free()
+        self._merge.close()
 
     def _free(self) -> None:
-        for store in self._stores():
-            store.free()
+        for group in self._groups():
+            group.free()
         self._layers = []
 
     def _regroup(self, allocations: Sequence[Allocation]) -> None:
         for layer, allocation in enumerate(allocations):
             (old,) = self._layers[layer]
             # frees the old store before the next layer allocates
-            self._layers[layer] = self._build(self._cut_short(allocation), old)
+            self._layers[layer] = self._build(layer, self._cut_short(allocation), old)
 
-    def _without(self, cut: Cut, old: FrameStore) -> list[FrameStore]:
+    def _without(self, layer: int, cut: Cut, old: HeadGroup) -> list[HeadGroup]:
         left = (
-            replace(member, retention=member.retention.forgetting(cut.opening, cut.begin)) for member in old.members
+            replace(member, retention=member.retention.forgetting(cut.opening, cut.begin))
+            for member in old.store.members
         )
-        return self._build(tuple(left), old)
+        return self._build(layer, tuple(left), old)
 
     def _cut_short(self, allocation: Allocation) -> Allocation:
         """An allocation for a video of which only some frames are left."""
@@ -192,21 +220,26 @@ class Memory:
         opening, begin = self._cut.opening, self._cut.begin
         return tuple(replace(member, retention=member.retention.cut(opening, begin)) for member in allocation)
 
-    def _build(self, allocation: Allocation, old: FrameStore | None = None) -> list[FrameStore]:
+    def _build(self, layer: int, allocation: Allocation, old: HeadGroup | None = None) -> list[HeadGroup]:
         """One store for all heads that hold equally many frames now and in the end; takes over what `old` holds."""
-        committed = 0 if old is None else old.committed
+        committed = 0 if old is None else old.store.committed
         packed: dict[tuple[int, int | None], list[StoreHeads]] = {}
         for member in allocation:
             if member.heads:
                 packed.setdefault((member.retention.held(committed), self._slots(member)), []).append(member)
-        fresh = [FrameStore(self.layout, tuple(members), slots) for (_, slots), members in packed.items()]
+        scored = bool(self._observers) and self._keep.roles is None
+        stores = [self._merge.store(tuple(members), slots, scored) for (_, slots), members in packed.items()]
         if old is not None:
-            for store in fresh:
-                store.adopt(old)
-        return fresh
+            old.selection.free()
+            for store in stores:
+                store.adopt(old.store)
+        return [HeadGroup(store, self._select.selection(layer, store.heads)) for store in stores]
 
-    def _stores(self) -> Iterator[FrameStore]:
-        return (store for layer in self._layers for store in layer)
+    def _groups(self) -> Iterator[HeadGroup]:
+        return (group for layer in self._layers for group in layer)
+
+    def _stores(self) -> Iterator[KVStore]:
+        return (group.store for group in self._groups())
 
     def _slots(self, member: StoreHeads) -> int | None:
         retention = member.retention
@@ -216,13 +249,14 @@ class Memory:
             return bound if limit is None else min(bound, retention.held(limit))
         return None if limit is None else retention.held(max(0, limit - self._keep.shape.chunk_frames))
 
-    def _observe(self, layer: int, store: FrameStore, q: Tensor, ranges: Ranges, clock: ChunkClock) -> None:
+    def _observe(self, layer: int, store: KVStore, q: Tensor, view: KVView, clock: ChunkClock) -> None:
         for observer in self._observers:
             if observer.wants(clock):
+                ranges = view.plan.ranges[0]
                 whole = len(ranges) == 1 and ranges[0][0] == 0
-                if len(store.members) > 1 or len(store.heads) < self.heads or not whole:
+                if view.frames is None or len(store.heads) < self.heads or not whole:
                     raise DummyForcingError(
                         "head scores need the whole history but heads have been grouped already; "
                         "profile under the Dense memory"
                     )
-                observer.observe(layer, q, store.k[:, : ranges[0][1]], store.key_frames(clock), clock)
+                observer.observe(layer, q, view.k[:, : ranges[0][1]], view.frames, clock)

@@ -43,13 +43,15 @@ class Sink:
         held = (self._keys,) if self._values is None else (self._keys, self._values)
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
-    def place(self, k: Tensor, v: Tensor, shift: int) -> None:
-        """Put the store's keys `shift` latent frames later than the frames' own positions."""
+    def place(self, k: Tensor, v: Tensor, shift: int) -> bool:
+        """Put the store's keys `shift` latent frames later than the frames' own positions; tells if they moved."""
         if shift and not self._copied:
             self._copy(k, v)
-        if shift != self._shift:
-            k.copy_(move_in_time(self._keys, shift) if shift else self._keys)
-            self._shift = shift
+        if shift == self._shift:
+            return False
+        k.copy_(move_in_time(self._keys, shift) if shift else self._keys)
+        self._shift = shift
+        return True
 
     def absorb(self, k: Tensor, v: Tensor, frame: int, leaving_k: Tensor, leaving_v: Tensor) -> None:
         """Average in a frame that leaves the window: weight * opening frame + (1 - weight) * leaving one.

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ...kernels import ReadPlan
 from ...kernels.plan import Ranges
 from ..errors import DummyForcingError
 from .clock import ChunkClock
 from .retention import Reading, Retention
 from .sink import Sink
+from .view import KVView
 
 _FIRST_SLOTS = 12
 
@@ -34,6 +36,7 @@ class StoreLayout:
         after: latent frames from which on opening frames are right before the recent ones (`MemoryConfig.rope`);
             None leaves them where they are.
         dtype, device: of keys and values.
+        grid: rows and columns of a frame's tokens; None if unknown.
     """
 
     batch: int
@@ -43,6 +46,7 @@ class StoreLayout:
     dtype: torch.dtype
     device: torch.device
     after: int | None = None
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class FrameStore:
         self.members = members
         self.heads = tuple(head for member in members for head in member.heads)
         self.committed = 0
+        self._version = 0
         self._growable = slots is None
         self._allocate(_FIRST_SLOTS if slots is None else slots)
         self._sinks = [self._make_sink(member, slots) for member in members]
@@ -96,10 +101,10 @@ class FrameStore:
         """Bytes allocated for keys and values, tail and copies of opening frames included."""
         return 2 * self.k.numel() * self.k.element_size() + sum(sink.bytes for sink in self._sinks if sink)
 
-    def write(self, k: Tensor, v: Tensor, clock: ChunkClock) -> Ranges:
-        """Write a pass's keys and values [B, L, H, D] to the tail; returns the key positions to read now."""
+    def tail(self, clock: ChunkClock) -> tuple[Tensor, Tensor]:
+        """Where a pass writes its keys and values: views [B, L, H, D] of the tail."""
         start = self.held * self.layout.tokens_per_frame
-        end = start + k.shape[1]
+        end = start + clock.frames * self.layout.tokens_per_frame
         if end > self.k.shape[1] and self._growable:
             self._grow(start)
         if end > self.k.shape[1]:
@@ -107,18 +112,25 @@ class FrameStore:
                 f"the KV store has room for {self.k.shape[1]} tokens but the chunk ends at {end}; "
                 "the video is longer than the memory was built for"
             )
-        self.k[:, start:end] = k
-        self.v[:, start:end] = v
+        return self.k[:, start:end], self.v[:, start:end]
+
+    def view(self, clock: ChunkClock) -> KVView:
+        """What the pass reads, once its tail has been written."""
         readings = [member.retention.reading(self.committed, clock.frames, clock.clean) for member in self.members]
         self._place_sinks(readings, clock)
-        n = self.layout.tokens_per_frame
-        history = ((first * n, last * n) for first, last in readings[0].slots)
-        return _joined([*history, (start, end)])
+        n, tail = self.layout.tokens_per_frame, self.held
+        own = tail * n, (tail + clock.frames) * n
+        ranges = _joined([*((first * n, last * n) for first, last in readings[0].slots), own])
+        plan = ReadPlan.shared(len(self.heads), ranges)
+        return KVView(self.k, self.v, plan, own, self._version, self._frames_read(readings, clock))
 
-    def key_frames(self, clock: ChunkClock) -> list[int]:
-        """The latent frame of each frame-sized block of readable keys; for stores with a single member."""
-        (member,) = self.members
-        return [*member.retention.kept(self.committed), *clock.positions]
+    def _frames_read(self, readings: Sequence[Reading], clock: ChunkClock) -> tuple[int, ...] | None:
+        """The latent frame of each block of keys read; None where members hold different frames."""
+        if len(self.members) > 1:
+            return None
+        kept = self.members[0].retention.kept(self.committed)
+        slots = (slot for first, last in readings[0].slots for slot in range(first, last))
+        return (*(kept[slot] for slot in slots), *clock.positions)
 
     def commit(self, clock: ChunkClock) -> None:
         """Move the tail's frames into history, replacing what their heads no longer keep.
@@ -134,6 +146,7 @@ class FrameStore:
                 if member.retention.keeps(frame, end):
                     self._copy(tail + frame - start, member.retention.slot(frame), heads)
         self.committed = end
+        self._version += 1
 
     def adopt(self, other: FrameStore) -> None:
         """Take over the history that this store's heads keep from `other`, which must hold it."""
@@ -166,6 +179,7 @@ class FrameStore:
         self.release_sinks()
         self.members = tuple(replace(member, retention=member.retention.rewound(frame)) for member in self.members)
         self.committed = frame
+        self._version += 1
 
     def free(self) -> None:
         """Let go of the tensors even if something, such as a traceback, still holds this store."""
@@ -191,7 +205,7 @@ class FrameStore:
                 shift = 0
                 if after is not None and end > after and reading.opening:
                     shift = max(0, end - (member.retention.first + reading.recent + clock.frames))
-                sink.place(*self._opening(sink, heads), shift)
+                self._version += sink.place(*self._opening(sink, heads), shift)
 
     def _average(self, sink: Sink, retention: Retention, heads: slice, start: int, end: int) -> None:
         """Let opening frames take in those that leave, or never enter, the window when start .. end come."""

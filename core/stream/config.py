@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -127,7 +128,12 @@ class StreamConfig:
 
     @property
     def tokens_per_frame(self) -> int:
-        return (self.latent_size[0] // PATCH) * (self.latent_size[1] // PATCH)
+        return math.prod(self.token_grid)
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """Rows and columns of a frame's tokens."""
+        return self.latent_size[0] // PATCH, self.latent_size[1] // PATCH
 
     @property
     def first_frames(self) -> int:
@@ -208,6 +214,7 @@ class StreamConfig:
             device=like.device,
             first_frames=self.first_frames,
             pass_frames=self.pass_frames,
+            grid=self.token_grid,
         )
 
     @property

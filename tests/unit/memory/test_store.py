@@ -48,8 +48,11 @@ def clock_of(chunk):
 
 def write(store, chunk, **version):
     """One pass over a range of frames; returns how many keys can be read, a prefix."""
-    ((start, end),) = store.write(*chunk_kv(chunk, store.heads, **version), clock_of(chunk))
-    assert start == 0
+    for tail, fresh in zip(store.tail(clock_of(chunk)), chunk_kv(chunk, store.heads, **version), strict=True):
+        tail.copy_(fresh)
+    view = store.view(clock_of(chunk))
+    (((start, end),),) = set(view.plan.ranges)
+    assert start == 0 and view.own == (end - len(chunk) * TOKENS, end)
     return end
 
 
@@ -190,7 +193,7 @@ def test_key_frames_name_the_readable_blocks_in_order():
     for start in range(0, 12, 3):
         chunk = range(start, start + 3)
         readable = write(store, chunk)
-        frames = store.key_frames(clock_of(chunk))
+        frames = store.view(clock_of(chunk)).frames
         assert torch.equal(store.k[:, :readable], chunk_kv(frames, (0,))[0])
         commit(store, chunk)
-    assert sorted(store.key_frames(clock_of(range(12, 15)))) == [0, 8, 9, 10, 11, 12, 13, 14]
+    assert sorted(store.view(clock_of(range(12, 15))).frames) == [0, 8, 9, 10, 11, 12, 13, 14]

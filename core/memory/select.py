@@ -1,0 +1,84 @@
+"""The select slot: which of the keys that a head retains a query reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ...kernels import Dense, attend
+from .clock import ChunkClock
+from .keep import KeepShape
+from .view import KVView
+
+
+@dataclass(frozen=True)
+class SelectShape:
+    """What a select method may know of the model and the video.
+
+    keep: layers, heads and how the video is cut. total_frames: latent frames of the video, None without end.
+    tokens_per_frame: tokens of a latent frame. grid: their rows and columns, None if unknown.
+    """
+
+    keep: KeepShape
+    total_frames: int | None
+    tokens_per_frame: int
+    grid: tuple[int, int] | None = None
+
+
+class Selection(Protocol):
+    """A select method at work on one store."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes held beside the store's own."""
+        ...
+
+    def attend(self, q: Tensor, view: KVView, clock: ChunkClock, dense: Dense) -> Tensor:
+        """Attention of q [B, L, heads, D], in the order of the store's heads, over what the method selects."""
+        ...
+
+    def free(self) -> None:
+        """Let go of all tensors."""
+        ...
+
+
+class SelectRun(Protocol):
+    """A select method at work on one video: makes a selection for every store."""
+
+    def selection(self, layer: int, heads: tuple[int, ...]) -> Selection: ...
+
+
+class SelectMethod(Protocol):
+    """A method of the select slot: frozen, JSON-serialisable configuration."""
+
+    def check(self, config: Any) -> None:
+        """Raises DummyForcingError for a `MemoryConfig` that makes no sense with this method."""
+        ...
+
+    def begin(self, shape: SelectShape) -> SelectRun: ...
+
+
+@dataclass(frozen=True)
+class AllKeys:
+    """Every query reads all that its head retains."""
+
+    def check(self, config: Any) -> None:
+        pass
+
+    def begin(self, shape: SelectShape) -> AllKeys:
+        return self
+
+    def selection(self, layer: int, heads: tuple[int, ...]) -> AllKeys:
+        return self
+
+    @property
+    def bytes(self) -> int:
+        return 0
+
+    def attend(self, q: Tensor, view: KVView, clock: ChunkClock, dense: Dense) -> Tensor:
+        return attend(q, view.k, view.v, view.plan, dense)
+
+    def free(self) -> None:
+        pass
