@@ -198,6 +198,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     size.add_argument("--resolution", choices=("480p", "720p", "1080p"), help="(default: the shape's own)")
     size.add_argument("--latent-size", type=values.latent_size, metavar="HxW", help="in latent pixels, 8 to one")
     _add_device(model)
+    _add_fp8(model)
     video = parser.add_argument_group("video")
     video.add_argument("--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=_BENCH_LENGTHS)
     video.add_argument("--clip", action="store_true", help="measure all chunks of a video as they are generated")
@@ -244,6 +245,7 @@ def _add_model(parser: ArgumentParser) -> None:
         "--vae", type=Path, metavar="FILE", help="Wan 2.1 VAE, for --model PATH (default: the one in the folder)"
     )
     _add_device(parser)
+    _add_fp8(parser)
 
 
 def _add_size_and_steps(parser: ArgumentParser) -> None:
@@ -261,6 +263,10 @@ def _add_device(parser: ArgumentParser) -> None:
         default="auto",
         help="(default: auto, which is bfloat16 for checkpoints on a GPU, else float32)",
     )
+
+
+def _add_fp8(parser: ArgumentParser) -> None:
+    parser.add_argument("--fp8", action="store_true", help=_FP8)
 
 
 def _add_policy(parser: ArgumentParser) -> None:
@@ -316,6 +322,10 @@ _FAMILY = (
     f"(default: {AUTO}, which goes by its metadata, name and layout)"
 )
 _LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
+_FP8 = (
+    "run the blocks' linear layers in FP8 (e4m3): half the weights, and faster on GPUs that compute in it "
+    "(Ada, Hopper, Blackwell)"
+)
 _POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
 _ROPE = (
     "positions of kept frames: relative puts first frames right before the recent ones, absolute leaves all at "

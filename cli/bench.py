@@ -21,6 +21,7 @@ from ..core.errors import DummyForcingError
 from ..core.files import write_file
 from ..core.stream.tally import format_bytes
 from ..core.wan.shape import WanShape
+from ..kernels.fp8 import fp8_path
 from .console import open_console, print_table, require, say
 from .models import pick_device, pick_dtype
 from .outputs import check_outputs, check_suffix
@@ -75,6 +76,7 @@ def read_setting(args: argparse.Namespace) -> BenchSetting:
         seed=args.seed,
         skip=read_skip(args),
         decode=args.decode,
+        fp8=args.fp8,
     )
 
 
@@ -99,6 +101,8 @@ def _read_programs(args: argparse.Namespace, setting: BenchSetting) -> list[tupl
     if (args.host or args.peer) and not args.clip:
         name = "--host" if args.host else "--peer"
         raise DummyForcingError(f"{name} generates whole videos; give --clip too")
+    if (args.host or args.peer) and setting.fp8:
+        raise DummyForcingError("--host and --peer run on the weights as they are; leave --fp8 out")
     programs = []
     if args.host:
         programs.append(("ComfyUI, dense", host_command(args.host, args.host_python)))
@@ -132,8 +136,12 @@ def _describe(args: argparse.Namespace, setting: BenchSetting) -> str:
     return (
         f"{args.shape} ({wan.layers} layers of {wan.dim}, {wan.heads} heads), random weights, "
         f"latents {height}x{width}, chunks of {setting.chunk_frames}, {setting.steps} + 1 passes, "
-        f"{str(setting.dtype).removeprefix('torch.')}; {kind}, median of {setting.repeats}"
+        f"{str(setting.dtype).removeprefix('torch.')}{_describe_fp8(setting)}; {kind}, median of {setting.repeats}"
     )
+
+
+def _describe_fp8(setting: BenchSetting) -> str:
+    return f", linears in FP8 by {fp8_path(setting.device)[0]}" if setting.fp8 else ""
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -194,6 +202,7 @@ def _to_dict(args: argparse.Namespace, setting: BenchSetting, result: BenchResul
             "policies": [policy.name for policy in setting.policies],
             "skip": None if setting.skip is None else setting.skip.to_dict(),
             "dtype": str(setting.dtype).removeprefix("torch."),
+            "fp8": fp8_path(setting.device)[0] if setting.fp8 else None,
             "device": setting.device.type,
             "seed": setting.seed,
             "repeats": setting.repeats,

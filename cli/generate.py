@@ -22,7 +22,16 @@ from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
 from .given import Given, material_of, read_given
-from .models import ModelChoice, Opener, check_decodable, check_text, count_latents, embed, say_family
+from .models import (
+    ModelChoice,
+    Opener,
+    check_decodable,
+    check_text,
+    count_latents,
+    describe_model,
+    embed,
+    say_family,
+)
 from .outputs import check_outputs, check_suffix
 from .policies import check_classified, memory_for, method_of, read_policy, read_skip
 from .report import environment, report_paths, write_report
@@ -160,7 +169,7 @@ def _to_dict(
 ) -> dict[str, Any]:
     return {
         **environment(args.argv, model.device),
-        "model": {"path": args.model, "family": model.family.name, "fingerprint": model.fingerprint},
+        "model": describe_model(args, model),
         "prompt": request.prompt,
         "later_prompts": request.story and request.story.to_dict(prompts.switch),
         "given": request.given and request.given.to_dict(),

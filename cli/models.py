@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..core.checkpoints.families import AUTO
 from ..core.errors import DummyForcingError
+from ..core.wan.fp8_linear import describe_fp8
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from ..core.world.scene import FRAME_RATE
 from .arguments import TOY
@@ -35,6 +36,7 @@ class ModelChoice:
     device: str = "auto"
     dtype: str = "auto"
     lora: Path | None = None
+    fp8: bool = False
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> ModelChoice:
@@ -43,12 +45,12 @@ class ModelChoice:
             _refuse(
                 args, ("family", "lora", "vae", "embedding"), "goes with --model PATH, the toy world has its own"
             )
-            return cls(device=args.device, dtype=args.dtype)
+            return cls(device=args.device, dtype=args.dtype, fp8=args.fp8)
         if not args.embedding:
             raise DummyForcingError(
                 "a Wan checkpoint needs its prompt as text-encoder output; give --embedding FILE.safetensors"
             )
-        return cls(Path(args.model), args.vae, args.family or AUTO, args.device, args.dtype, args.lora)
+        return cls(Path(args.model), args.vae, args.family or AUTO, args.device, args.dtype, args.lora, args.fp8)
 
 
 Opener = Callable[[ModelChoice], "ARVideoModel"]
@@ -61,11 +63,17 @@ def open_model(choice: ModelChoice) -> ARVideoModel:
     if choice.path is None:
         from ..core.world.toy import open_toy_world
 
-        return open_toy_world(device, dtype)
+        return open_toy_world(device, dtype, choice.fp8)
     from ..core.checkpoints.model import open_checkpoint
 
     return open_checkpoint(
-        choice.path, vae=choice.vae, family=choice.family, lora=choice.lora, device=device, dtype=dtype
+        choice.path,
+        vae=choice.vae,
+        family=choice.family,
+        lora=choice.lora,
+        device=device,
+        dtype=dtype,
+        fp8=choice.fp8,
     )
 
 
@@ -141,6 +149,16 @@ def say_family(console: Console, args: argparse.Namespace, model: ARVideoModel) 
     """Print how a checkpoint is run and why."""
     if args.model != TOY:
         say(console, f"{args.model} is run as {model.family.title}: {model.reason}")
+
+
+def describe_model(args: argparse.Namespace, model: ARVideoModel) -> dict[str, Any]:
+    """What a report says about the model."""
+    return {
+        "path": args.model,
+        "family": model.family.name,
+        "fingerprint": model.fingerprint,
+        "fp8": describe_fp8(model.backbone, model.device),
+    }
 
 
 def _refuse(args: argparse.Namespace, names: Sequence[str], reason: str) -> None:

@@ -29,7 +29,7 @@ from ..core.memory.dense import Dense
 from ..core.stream.config import StreamConfig
 from ..core.stream.tally import RunReport
 from .console import open_console, print_roles, require, say
-from .models import ModelChoice, Opener, check_text, count_latents, embed, say_family
+from .models import ModelChoice, Opener, check_text, count_latents, describe_model, embed, say_family
 from .outputs import check_outputs, check_suffix
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
@@ -161,7 +161,7 @@ def _to_dict(
     reports: list[RunReport],
 ) -> dict[str, Any]:
     return {
-        "model": {"path": args.model, "family": model.family.name, "fingerprint": model.fingerprint},
+        "model": describe_model(args, model),
         "prompts": found.prompts,
         "seeds": found.seeds,
         "latent_size": found.latent_size,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..wan.fp8_linear import use_fp8_linears
 from .resources import check_room, peak_memory
 from .rows import Measured, Row, make_rows
 from .setting import BenchSetting
@@ -50,6 +51,8 @@ def run_bench(
     check_room(setting.needed_bytes(workers), setting.device)
     told("making random weights")
     backbone = _with_weights(backbone_outline(setting.shape.wan), setting)
+    if setting.fp8:
+        use_fp8_linears(backbone)
     model = BenchModel.of(backbone, setting)
     programs = list(others(setting, backbone))
     rows: list[Row] = []

@@ -13,6 +13,7 @@ from ..memory.keep import KeepPolicy, KeepShape
 from ..stream.config import StreamConfig
 from ..stream.pass_skip import PassSkip
 from ..stream.sigmas import even_steps, warp_steps
+from ..wan.fp8_linear import use_fp8_linears
 from ..wan.shape import PATCH
 from ..wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
 from .policies import BenchPolicy, with_roles
@@ -37,6 +38,7 @@ class BenchSetting:
         steps: denoising passes a chunk; a clean one follows.
         repeats, warm_up: samples that count, and those before them that do not.
         decode: measure the VAE too.
+        fp8: run the blocks' linear layers in FP8.
     """
 
     shape: BenchShape
@@ -53,8 +55,11 @@ class BenchSetting:
     seed: int = 0
     skip: PassSkip | None = None
     decode: bool = True
+    fp8: bool = False
 
     def __post_init__(self) -> None:
+        if self.fp8:
+            use_fp8_linears(backbone_outline(self.shape.wan))  # raises for sizes that FP8 cannot have
         if self.clip and len(self.lengths) > 1:
             raise DummyForcingError("a whole clip has every length up to its own; give --clip one length")
         for length in self.lengths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..wan.container import CausalWan
+from ..wan.fp8_linear import fp8_weights, quantised_weight, use_fp8_linears
 from ..wan.vae import WanVAE, WanVAEShape
 from .checks import check_shapes, check_values, weights_fingerprint
 from .files import read_checkpoint, read_tensors
@@ -44,6 +45,7 @@ def fill_backbone(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     loras: Sequence[Merge] = (),
+    fp8: bool = False,
 ) -> CausalWan:
     """Move a checked backbone into a module for inference; empties `normal.state`.
 
@@ -52,9 +54,10 @@ def fill_backbone(
 
     Args:
         loras: merged in this order, after the one that may be wrapped around the layers.
+        fp8: quantise the blocks' linear layers (`wan.fp8_linear`), each as soon as it is merged.
 
     Raises:
-        DummyForcingError: quantised weights, which only ComfyUI can run.
+        DummyForcingError: quantised weights, which only ComfyUI can run, or sizes that FP8 cannot have.
     """
     if normal.quantised:
         raise DummyForcingError(
@@ -64,7 +67,9 @@ def fill_backbone(
     merges = normal.merges(loras)
     with torch.device("meta"):
         model = CausalWan(normal.shape)
-    return _filled(model, normal.state, device, dtype, lambda name, value: merge_all(merges, name, value))
+        if fp8:
+            use_fp8_linears(model)
+    return _filled(model, normal.state, device, dtype, merges)
 
 
 def load_vae(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> WanVAE:
@@ -121,14 +126,19 @@ def _filled(
     state: dict[str, Tensor],
     device: torch.device | str,
     dtype: torch.dtype,
-    change: Callable[[str, Tensor], Tensor] = lambda name, value: value,
+    merges: Sequence[Merge] = (),
 ) -> Model:
     """A module on the meta device, filled with the tensors of `state`, which it empties."""
-    weights = {}
-    for name in model.state_dict():
+    weights: dict[str, Tensor] = {}
+    quantised = fp8_weights(model)
+    for name in [name for name in model.state_dict() if name in state]:  # scales of quantised weights are not
         value = state.pop(name)
-        # Copied even where nothing is cast: a mapped weight would change, or crash us, with the file.
-        weights[name] = change(name, value).to(device, dtype, copy=True)
+        merged = merge_all(merges, name, value)
+        if name in quantised:
+            weights |= quantised_weight(name, merged.to(device))
+        else:
+            # Copied even where nothing is cast: a mapped weight would change, or crash us, with the file.
+            weights[name] = merged.to(device, dtype, copy=True)
         let_go(value)
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)

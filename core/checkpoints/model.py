@@ -13,6 +13,7 @@ from ..errors import DummyForcingError
 from ..memory.config import MemoryConfig
 from ..stream.config import StreamConfig
 from ..wan.container import CausalWan
+from ..wan.fp8_linear import say_fp8
 from ..wan.shape import PATCH
 from ..wan.vae import WanVAE
 from ..wan.vae_stream import PIXELS_PER_LATENT
@@ -111,6 +112,7 @@ def open_checkpoint(
     lora: str | Path | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    fp8: bool = False,
 ) -> ARVideoModel:
     """Open a model for streaming.
 
@@ -119,6 +121,7 @@ def open_checkpoint(
         vae: the VAE's safetensors file; by default the one in the folder, if there is one.
         family: name of a row of `families.FAMILIES`, or "auto" for what the checkpoint tells.
         lora: a LoRA to merge, such as the one that LongLive needs.
+        fp8: run the linear layers of the blocks in FP8, LoRA included; `dtype` is that of all else.
 
     Raises:
         DummyForcingError: a family that is unknown or cannot be told, a LoRA that is missing or wrong, or a file
@@ -128,8 +131,11 @@ def open_checkpoint(
     vae_path = _vae_beside(path) if vae is None else Path(vae)
     opened = open_backbone(path, family, None if lora is None else Path(lora))
     loras = () if opened.lora is None else (opened.lora.merge,)
+    backbone = fill_backbone(opened.normal, opened.what, device, dtype, loras, fp8)
+    if fp8:
+        say_fp8(backbone, torch.device(device))
     return ARVideoModel(
-        backbone=fill_backbone(opened.normal, opened.what, device, dtype, loras),
+        backbone=backbone,
         vae=None if vae_path is None else load_vae(vae_path, device, dtype),
         family=opened.detected.family,
         fingerprint=opened.normal.fingerprint,

@@ -15,8 +15,10 @@ VAE_FILE = "toy_vae.safetensors"
 FAMILY = "toy-world"
 
 
-def open_toy_world(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> ARVideoModel:
-    """Open the built-in model; its prompts are those of `vocabulary`.
+def open_toy_world(
+    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, fp8: bool = False
+) -> ARVideoModel:
+    """Open the built-in model; its prompts are those of `vocabulary`. Arguments as for `open_checkpoint`.
 
     Raises:
         DummyForcingError: the weights are not part of this installation.
@@ -28,5 +30,5 @@ def open_toy_world(device: torch.device | str = "cpu", dtype: torch.dtype = torc
                 "install the package again or train them with tools/train_toy_world.py"
             )
     return open_checkpoint(
-        WEIGHTS / BACKBONE_FILE, vae=WEIGHTS / VAE_FILE, family=FAMILY, device=device, dtype=dtype
+        WEIGHTS / BACKBONE_FILE, vae=WEIGHTS / VAE_FILE, family=FAMILY, device=device, dtype=dtype, fp8=fp8
     )
