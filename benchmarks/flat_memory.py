@@ -30,6 +30,7 @@ KEPT = ("date", "versions", "machine")
 
 
 def main() -> None:
+    """Stream, look, write the results."""
     device = torch.device("cpu")
     model = open_toy_world(device, torch.float32)
     frames = LOOKED_AT[-1] * model.family.chunk_frames
