@@ -35,7 +35,11 @@ class KVStore(Protocol):
         ...
 
     def tail(self, clock: ChunkClock) -> tuple[Tensor, Tensor]:
-        """Where a pass writes its keys and values: views [B, L, heads, D]."""
+        """Where a pass writes its keys and values: views [B, L, heads, D].
+
+        All stores of a layer are asked, and all tails written in one go, before the first of them is viewed: a tail
+        must not lie in memory that another store's `view` overwrites.
+        """
         ...
 
     def view(self, clock: ChunkClock) -> KVView:
