@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory.memory import Memory
 from dummy_forcing.core.memory.store import FrameStore
 from dummy_forcing.nodes import host as door
 from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
@@ -83,14 +84,19 @@ def distance(found, expected):
 
 @pytest.fixture
 def kv_dtypes(monkeypatch):
-    """The dtypes of all keys that are stored."""
-    seen, write = set(), FrameStore.write
+    """The dtypes of all keys and values, as they come and as they are stored."""
+    seen, attend, tail = set(), Memory.attend, FrameStore.tail
 
-    def watched(self, k, v, clock):
-        seen.update((k.dtype, v.dtype, self.k.dtype, self.v.dtype))
-        return write(self, k, v, clock)
+    def coming(self, layer, q, k, v, clock):
+        seen.update((k.dtype, v.dtype))
+        return attend(self, layer, q, k, v, clock)
 
-    monkeypatch.setattr(FrameStore, "write", watched)
+    def stored(self, clock):
+        seen.update((self.k.dtype, self.v.dtype))
+        return tail(self, clock)
+
+    monkeypatch.setattr(Memory, "attend", coming)
+    monkeypatch.setattr(FrameStore, "tail", stored)
     return seen
 
 
@@ -101,6 +107,15 @@ def test_fp8_weights_leave_keys_and_values_at_the_compute_dtype(toy, patch, samp
     near = sample_toy(patch(rounded), sampler)
     assert kv_dtypes == {rounded.model.get_dtype_inference()} == {torch.float32}
     assert distance(near, sample_toy(patch(toy), sampler)) < 0.15
+
+
+@pytest.mark.parametrize("patch", [dense, forced])
+def test_scaled_fp8_weights_are_nearer(toy, patch, sampler, sample_toy, kv_dtypes):
+    exact = sample_toy(patch(toy), sampler)
+    scaled, stored = (sample_toy(patch(load_toy(kind)), sampler) for kind in ("fp8_scaled", "fp8_e4m3fn"))
+    assert kv_dtypes == {torch.float32}
+    assert 0 < distance(scaled, exact) < 0.1
+    assert distance(scaled, exact) < distance(stored, exact)
 
 
 # LoRA
@@ -136,6 +151,12 @@ def test_a_lora_is_the_same_from_every_loader_before_and_after_the_patch(toy, lo
     assert distance(expected, sample_toy(patch(toy), sampler)) > 0.05
     for model in (by_core(patch(toy), lora), patch(load_toy(lora=lora))):
         torch.testing.assert_close(sample_toy(model, sampler), expected, **EXACT)
+
+
+def test_a_lora_on_scaled_fp8_weights(toy, lora, our_sampler, sample_toy):
+    plain, exact = (sample_toy(forced(model), our_sampler()) for model in (toy, by_core(toy, lora)))
+    found = sample_toy(forced(by_core(load_toy("fp8_scaled"), lora)), our_sampler())
+    assert distance(found, exact) < 0.6 * distance(plain, exact)
 
 
 # Offload. ComfyUI refuses --lowvram and --novram beside --cpu, so no server is started with them here: weights are
