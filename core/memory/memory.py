@@ -91,8 +91,7 @@ class Memory:
         self._total_frames = total_frames
         self._given_observers = observers
         self._merge = (merge or Unmerged()).begin(layout)
-        shape = SelectShape(keep.shape, total_frames, layout.tokens_per_frame, layout.grid)
-        self._select = (select or AllKeys()).begin(shape)
+        self._select_method = select or AllKeys()
         self._layers: list[list[HeadGroup]] = []
         self._start(cut=None)
 
@@ -115,6 +114,7 @@ class Memory:
     def _start(self, cut: Cut | None) -> None:
         self._cut = cut
         self._observers = [*self._given_observers, *self._keep.observers]
+        self._select = self._select_method.begin(SelectShape(self._keep.shape, self._total_frames, self.layout))
         allocations = self._keep.start()
         self._layers = [self._build(layer, self._cut_short(each)) for layer, each in enumerate(allocations)]
 
@@ -228,12 +228,14 @@ class Memory:
             if member.heads:
                 packed.setdefault((member.retention.held(committed), self._slots(member)), []).append(member)
         scored = bool(self._observers) and self._keep.roles is None
-        stores = [self._merge.store(tuple(members), slots, scored) for (_, slots), members in packed.items()]
+        packs = [(tuple(members), slots) for (_, slots), members in packed.items()]
+        stores = [self._merge.store(*pack, scored) for pack in packs]
         if old is not None:
             old.selection.free()
             for store in stores:
                 store.adopt(old.store)
-        return [HeadGroup(store, self._select.selection(layer, store.heads)) for store in stores]
+        selections = [self._select.selection(layer, *pack) for pack in packs]
+        return [HeadGroup(*group) for group in zip(stores, selections, strict=True)]
 
     def _groups(self) -> Iterator[HeadGroup]:
         return (group for layer in self._layers for group in layer)
@@ -254,7 +256,7 @@ class Memory:
             if observer.wants(clock):
                 ranges = view.plan.ranges[0]
                 whole = len(ranges) == 1 and ranges[0][0] == 0
-                if view.frames is None or len(store.heads) < self.heads or not whole:
+                if view.frames is None or store.heads != tuple(range(self.heads)) or not whole:
                     raise DummyForcingError(
                         "head scores need the whole history but heads have been grouped already; "
                         "profile under the Dense memory"

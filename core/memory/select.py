@@ -10,6 +10,8 @@ from torch import Tensor
 from ...kernels import Dense, attend
 from .clock import ChunkClock
 from .keep import KeepShape
+from .retention import Retention
+from .store import StoreHeads, StoreLayout
 from .view import KVView
 
 
@@ -18,13 +20,12 @@ class SelectShape:
     """What a select method may know of the model and the video.
 
     keep: layers, heads and how the video is cut. total_frames: latent frames of the video, None without end.
-    tokens_per_frame: tokens of a latent frame. grid: their rows and columns, None if unknown.
+    layout: of the stores: batch, head_dim, tokens and grid of a frame, dtype and device.
     """
 
     keep: KeepShape
     total_frames: int | None
-    tokens_per_frame: int
-    grid: tuple[int, int] | None = None
+    layout: StoreLayout
 
 
 class Selection(Protocol):
@@ -47,7 +48,22 @@ class Selection(Protocol):
 class SelectRun(Protocol):
     """A select method at work on one video: makes a selection for every store."""
 
-    def selection(self, layer: int, heads: tuple[int, ...]) -> Selection: ...
+    def selection(self, layer: int, members: tuple[StoreHeads, ...], slots: int | None) -> Selection:
+        """For a new store.
+
+        Args:
+            layer: the store's.
+            members: its heads, in the order in which it holds them, and what these retain.
+            slots: frames of history that it has room for; None if that is not known.
+        """
+        ...
+
+    def share(self, retention: Retention, clock: ChunkClock) -> float | None:
+        """Share of the keys that heads of this retention have in a pass and its queries read, mean over queries.
+
+        Known without running anything; None where it depends on what keys are.
+        """
+        ...
 
 
 class SelectMethod(Protocol):
@@ -70,8 +86,11 @@ class AllKeys:
     def begin(self, shape: SelectShape) -> AllKeys:
         return self
 
-    def selection(self, layer: int, heads: tuple[int, ...]) -> AllKeys:
+    def selection(self, layer: int, members: tuple[StoreHeads, ...], slots: int | None) -> AllKeys:
         return self
+
+    def share(self, retention: Retention, clock: ChunkClock) -> float:
+        return 1.0
 
     @property
     def bytes(self) -> int:

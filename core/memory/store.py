@@ -126,7 +126,7 @@ class FrameStore:
 
     def _frames_read(self, readings: Sequence[Reading], clock: ChunkClock) -> tuple[int, ...] | None:
         """The latent frame of each block of keys read; None where members hold different frames."""
-        if len(self.members) > 1:
+        if len({member.retention for member in self.members}) > 1:
             return None
         kept = self.members[0].retention.kept(self.committed)
         slots = (slot for first, last in readings[0].slots for slot in range(first, last))
