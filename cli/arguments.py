@@ -76,6 +76,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--prompt", help="what to show; the toy world has a default (a label with --embedding)")
     _add_model(parser)
     parser.add_argument("--embedding", type=Path, metavar="FILE", help="text-encoder output, for --model PATH")
+    parser.add_argument("--decoder", type=Path, metavar="FILE", help=_DECODER)
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--seconds", type=values.duration, help="length at 16 frames a second, rounded up to whole chunks"
@@ -162,9 +163,9 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--lora", type=Path, metavar="FILE", help=_LORA)
     parser.add_argument(
         "--dtype",
-        choices=("keep", "float32", "bfloat16", "float16"),
+        choices=("keep", "float32", "bfloat16", "float16", "fp8"),
         default="keep",
-        help="of the weights (default: keep)",
+        help="of the weights; fp8 is for the blocks' linear layers, which ComfyUI then runs in it (default: keep)",
     )
 
 
@@ -325,6 +326,10 @@ _LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
 _FP8 = (
     "run the blocks' linear layers in FP8 (e4m3): half the weights, and faster on GPUs that compute in it "
     "(Ada, Hopper, Blackwell)"
+)
+_DECODER = (
+    "a light decoder in place of the VAE's own, for --model PATH: lightvaew2_1, lighttaew2_1 or taew2_1; "
+    "given pictures and videos are still encoded by the VAE"
 )
 _POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
 _ROPE = (

@@ -13,6 +13,13 @@ from ..core.stream.tally import format_bytes
 from .console import open_console, require, say
 from .outputs import check_outputs, check_suffix
 
+_DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp8": torch.float8_e4m3fn,
+}
+
 
 def convert(args: argparse.Namespace) -> None:
     """Run the command; DummyForcingError for bad input, before anything is written."""
@@ -27,7 +34,7 @@ def convert(args: argparse.Namespace) -> None:
     say(console, f"{args.input} is {found.family.title}: {found.reason}")
     for note in _what_changes(opened):
         say(console, f"  {note}")
-    write_converted(opened, args.output, None if args.dtype == "keep" else getattr(torch, args.dtype))
+    write_converted(opened, args.output, _DTYPES.get(args.dtype))
     size = format_bytes(args.output.stat().st_size)
     say(console, f"wrote {args.output}: {size}; ComfyUI's own Load Diffusion Model node loads it as causal")
     say(console, f"licence of the published weights: {found.family.licence}")

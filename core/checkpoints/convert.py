@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
+from ..wan.fp8_linear import SCALE
 from .detect import FAMILY_KEY
+from .fp8 import fp8_metadata, fp8_names, quantise_tensor
 from .lora_rules import LORA_KEY
 from .mapped import let_go
 from .merge import merge_all
@@ -24,10 +26,12 @@ def convert(opened: OpenedBackbone, path: Path, dtype: torch.dtype | None = None
     Args:
         opened: the backbone and the LoRA to merge; its state is empty afterwards.
         path: a .safetensors file.
-        dtype: of all weights; None keeps their types.
+        dtype: of all weights; None keeps their types. float8_e4m3fn is that of the blocks' linear layers, with
+            scales as ComfyUI reads them; all else keeps its type.
 
     Raises:
-        DummyForcingError: quantised weights that would have to change, or the file cannot be written.
+        DummyForcingError: quantised weights that would have to change, sizes or numbers that FP8 cannot have, or
+            the file cannot be written.
     """
     normal = opened.normal
     merges = normal.merges(() if opened.lora is None else (opened.lora.merge,))
@@ -36,20 +40,28 @@ def convert(opened: OpenedBackbone, path: Path, dtype: torch.dtype | None = None
             f"{opened.what} has quantised weights, such as {min(normal.quantised)!r}, which cannot be cast; "
             "leave --dtype out to keep them"
         )
+    quantised = fp8_names(normal.shape) if dtype == torch.float8_e4m3fn else frozenset()
+    cast = None if quantised else dtype
+    scales = {name + SCALE: name for name in quantised}
 
     def make(name: str) -> Tensor:
-        value = normal.state.pop(name)
-        made = merge_all(merges, name, value)
-        if dtype is not None:
-            made = made.to(dtype)
+        weight = scales.get(name, name)
+        value = normal.state[weight] if name in scales else normal.state.pop(name)
+        made = merge_all(merges, weight, value)
+        if weight in quantised:
+            made = quantise_tensor(weight, made)[name]
+        elif cast is not None:
+            made = made.to(cast)
         if made is not value:
             let_go(value)
         return made
 
     entries: dict[str, Entry] = {
-        name: (value.dtype if dtype is None else dtype, value.shape) for name, value in normal.state.items()
+        name: (torch.float8_e4m3fn if name in quantised else cast or value.dtype, value.shape)
+        for name, value in normal.state.items()
     }
-    write_tensors(path, entries, make, _metadata(opened))
+    entries |= {name: (torch.float32, torch.Size()) for name in scales}
+    write_tensors(path, entries, make, _metadata(opened) | (fp8_metadata(quantised) if quantised else {}))
 
 
 def _metadata(opened: OpenedBackbone) -> dict[str, str]:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from dummy_forcing.core.checkpoints.convert import convert
+from dummy_forcing.core.checkpoints.opened import open_backbone
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.toy import BACKBONE_FILE, FAMILY, WEIGHTS, open_toy_world
 from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
 from dummy_forcing.nodes.model_facts import model_facts
 
@@ -88,6 +90,16 @@ def test_the_patcher_that_the_host_makes_anew_is_the_same(host):
     again = linears(make(*arguments))
     for name, part in linears(model).items():
         assert torch.equal(again[name].weight.dequantize(), part.weight.dequantize())
+
+
+def test_a_converted_file_is_what_core_loads_and_the_same(host, tmp_path):
+    import comfy.sd
+
+    path = tmp_path / "toy.safetensors"
+    convert(open_backbone(WEIGHTS / BACKBONE_FILE, FAMILY), path, torch.float8_e4m3fn)
+    found = linears(comfy.sd.load_diffusion_model(str(path)))
+    for name, part in linears(load()).items():
+        assert torch.equal(found[name].weight.dequantize(), part.weight.dequantize())
 
 
 def test_a_quantised_file_is_refused(host, model_folders):

@@ -63,6 +63,23 @@ def test_types(tmp_path, state, published, dtype):
     assert metadata_of(out)[LORA_KEY] == "lora.pt"
 
 
+def test_fp8_is_for_the_linear_layers_of_the_blocks(tmp_path, state, published):
+    path, out = published("self_forcing_dmd.pt")[0], tmp_path / "out.safetensors"
+    assert convert(path, out, "--dtype", "fp8") == 0
+    found, layers = load_file(out), json.loads(metadata_of(out)["_quantization_metadata"])["layers"]
+    assert found.keys() == state.keys() | {f"{layer}.weight_scale" for layer in layers}
+    matrices = [name for name, value in state.items() if name.endswith(".weight") and value.ndim == 2]
+    assert {f"{layer}.weight" for layer in layers} == {name for name in matrices if name.startswith("blocks.")}
+    for name, value in state.items():
+        scale = found.get(f"{name}_scale")
+        if scale is None:
+            assert torch.equal(found[name], value)
+        else:
+            assert found[name].dtype == torch.float8_e4m3fn and scale == value.abs().max() / 448
+            error = (found[name].float() * scale - value).norm()
+            assert 0 < error < 0.03 * value.norm()
+
+
 def test_the_type_of_the_file_is_kept(tmp_path, state):
     path, out = tmp_path / "self_forcing.safetensors", tmp_path / "out.safetensors"
     save_file({name: value.bfloat16() for name, value in state.items()}, path)
