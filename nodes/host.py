@@ -51,6 +51,7 @@ NEEDED = "ComfyUI 0.27 or newer"
 RUN_KEY = "dummy_forcing.run"
 PATCH_KEY = "dummy_forcing.patch"
 TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
+RECACHE_KEY = "dummy_forcing.recache_frames"
 USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
 USUAL_PASSES = 5  # of families that take several chunks at once
 NOT_REACHED = (
@@ -338,7 +339,8 @@ def _prepare_with_kv(patch: ModelPatch, executor, model, noise_shape, conds, *ar
     batch, channels, frames, height, width = noise_shape
     layout = video_layout(model, noise_shape, options.get(TOTAL_FRAMES_KEY, frames))
     one, two = (model.model.memory_required([batch, channels, n, height, width]) for n in (1, 2))
-    kv_frames = math.ceil(forecast_kv(patch.memory, causal_backbone(model), layout).peak_bytes / (two - one))
+    forecast = forecast_kv(patch.memory, causal_backbone(model), layout, options.get(RECACHE_KEY, 0))
+    kv_frames = math.ceil(forecast.peak_bytes / (two - one))
     shape = [batch, channels, layout.pass_frames + kv_frames, height, width]
     return executor(model, shape, conds, *args, **kwargs)
 

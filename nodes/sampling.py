@@ -13,6 +13,7 @@ from ..core.stream.material import NOTHING, Material
 from ..core.stream.rollout import ImageAnchor
 from . import host
 from .ar_sampler import ARStreamingSampler
+from .model_facts import model_facts
 from .model_patch import ModelPatch
 from .plan import VideoPlan
 from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan
@@ -42,7 +43,9 @@ def run_stream(
     """
     patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})
+    facts = model_facts(model)
     options[host.TOTAL_FRAMES_KEY] = plan.latent_frames
+    options[host.RECACHE_KEY] = prompts.recached(patch.loop.rolling, facts.family if facts else None)
     if given.opening is not None:
         host.set_start_latents(options, given.opening)
     if vae is not None:

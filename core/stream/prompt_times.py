@@ -70,11 +70,19 @@ class PromptPlan:
 
     def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
         """The schedule for a video that begins with the prompt `first` [1, L, text_dim]."""
-        usual = "cross-attention" if config.rolling else _DEFAULT.method
-        method = self.method or (family.prompt_switch if family else usual)
+        method = self._method(config.rolling, family)
         later = [
             ScheduledPrompt(time.latent_frame(config, FRAME_RATE), text)
             for time, text in zip(self.times, self.texts, strict=True)
         ]
         switch = PromptSwitch(method, self.recache_frames, self.flush_frames, self.chunks)
         return PromptSchedule(first, later, switch)
+
+    def recached(self, rolling: bool, family: Family | None) -> int:
+        """Latent frames that a change of prompt has computed anew; 0 if it does not, or there is none."""
+        recaches = self.texts and self._method(rolling, family) == "recache"
+        return self.recache_frames if recaches else 0
+
+    def _method(self, rolling: bool, family: Family | None) -> SwitchMethod:
+        usual = "cross-attention" if rolling else _DEFAULT.method
+        return self.method or (family.prompt_switch if family else usual)

@@ -1,11 +1,18 @@
 """The forecast is what a stream then holds."""
 
+import contextlib
+
 import pytest
 import torch
 
 from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig, VideoLayout, Window
 from dummy_forcing.core.memory.forecast import forecast_kv
+from dummy_forcing.core.stream.config import StreamConfig
+from dummy_forcing.core.stream.denoiser import BackboneDenoiser
 from dummy_forcing.core.stream.events import ChunkDone
+from dummy_forcing.core.stream.loop import stream_chunks
+from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.stream.prompts import PromptSchedule, PromptSwitch, ScheduledPrompt
 
 
 def forecast(model, keep, total, first=None):
@@ -38,3 +45,24 @@ def test_a_long_forecast_allocates_nothing_and_is_flat(tiny_wan):
 def test_a_start_image_makes_the_first_chunk_shorter(tiny_wan):
     found = forecast(tiny_wan, Dense(), 22, first=1)
     assert found.final_bytes == 2 * 2 * 22 * 4 * 48 * 4  # k and v, layers, frames, tokens, width, fp32
+
+
+@pytest.mark.parametrize("keep", [DummyForcing(1.0), DummyForcing(1.0, reclassify="never"), Window(1, 7), Dense()])
+@pytest.mark.parametrize("total", [9, 15, 18, 30])
+def test_a_recache_needs_the_context_whole_once_more(tiny_wan, prompt, keep, total):
+    """Heads that have been grouped start over with all frames that are computed anew, and the next chunk."""
+    recached = 6
+    config = StreamConfig((1.0, 0.0), 3, total, (4, 4), channels=4, memory=MemoryConfig(keep))
+    layout = config.video_layout(prompt())
+    found = forecast_kv(config.memory, tiny_wan, layout, recached)
+    later = [ScheduledPrompt(frame, prompt(seed=2)) for frame in (10, 20) if frame < total]
+    prompts = PromptSchedule(prompt(), later, PromptSwitch("recache", recached))
+    held = []
+    with contextlib.closing(BackboneDenoiser(tiny_wan, prompt(), config.memory, layout)) as denoiser:
+        for _ in stream_chunks(denoiser, config, SeededNoise(0), prompts=prompts):
+            held.append(denoiser.status.bytes)
+    assert found.final_bytes == held[-1]
+    if getattr(keep, "reclassify", "prompt") == "never":  # a forecast does not tell: heads might be measured again
+        assert found.peak_bytes >= max(held)
+    else:
+        assert found.peak_bytes == max(held)
