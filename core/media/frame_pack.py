@@ -1,0 +1,49 @@
+"""Frames of a chunk as JPEG files in one: what a browser can draw at once, frame by frame.
+
+    uint32 count, uint32 size of each file, the files; little endian
+
+Measured against fragmented MP4 in `benchmarks/live_transport.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from .frames import to_bytes
+
+QUALITY = 85
+
+
+def encode_jpegs(frames: Tensor, quality: int = QUALITY) -> list[bytes]:
+    """Each of frames [T, H, W, 3], float in [0, 1] or uint8, as a JPEG file."""
+    from PIL import Image
+
+    files = []
+    for pixels in to_bytes(frames):
+        file = io.BytesIO()
+        Image.fromarray(pixels.numpy()).save(file, "JPEG", quality=quality)
+        files.append(file.getvalue())
+    return files
+
+
+def pack(files: Sequence[bytes]) -> bytes:
+    """Several files as one."""
+    return struct.pack(f"<I{len(files)}I", len(files), *map(len, files)) + b"".join(files)
+
+
+def unpack(data: bytes) -> list[bytes]:
+    """The files in one; raises DummyForcingError if it is none of ours."""
+    if len(data) >= 4 and len(data) >= 4 + 4 * (count := struct.unpack_from("<I", data)[0]):
+        sizes, at = struct.unpack_from(f"<{count}I", data, 4), 4 + 4 * count
+        if at + sum(sizes) == len(data):
+            files = []
+            for size in sizes:
+                files.append(data[at : at + size])
+                at += size
+            return files
+    raise DummyForcingError(f"{len(data)} bytes are no pack of frames; expected one that Stream AR Video wrote")
