@@ -96,11 +96,6 @@ class Family:
         return warp_steps(even_steps(steps), self.shift) if steps else self.sigmas
 
     @property
-    def read_whole_history(self) -> bool:
-        """Whether a pass reads everything that came before it."""
-        return self.window is None
-
-    @property
     def how_it_runs(self) -> str:
         """Chunks, steps, what is read and the loop, for people."""
         frames = f"{self.chunk_frames} latent frame{'s' if self.chunk_frames > 1 else ''}"

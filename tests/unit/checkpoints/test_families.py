@@ -68,7 +68,6 @@ def test_steps_chosen_by_hand_are_even_under_the_shift():
 def test_windows(name, window, sink, rope):
     row = family(name)
     assert (row.window, row.sink, row.rope) == (window, sink, rope)
-    assert row.read_whole_history == (window is None)
 
 
 def test_loops():
