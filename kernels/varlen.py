@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .dense import Dense, fits_flash
+from .device import numbers_on
 from .dispatch import Dispatcher, Implementation
 from .heads import head_index
 from .libraries import library
@@ -47,7 +48,8 @@ def fits_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -
 
 def wants_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -> bool:
     """One group of heads is one dense call already; without a library this is a loop."""
-    return len(plan.groups) > 1 and any(VARLEN.can_run(name, q) for name in ("flash3", "flash2", "torch_varlen"))
+    several = isinstance(plan, ReadPlan) and len(plan.groups) > 1
+    return several and any(VARLEN.can_run(name, q) for name in ("flash3", "flash2", "torch_varlen"))
 
 
 def _packed(tensor: Tensor, places: list[tuple[int, int]], plan: ReadPlan) -> Tensor:
@@ -57,13 +59,13 @@ def _packed(tensor: Tensor, places: list[tuple[int, int]], plan: ReadPlan) -> Te
 
 @lru_cache(maxsize=256)
 def _starts(sequences: tuple[Ranges, ...], queries: int, device: torch.device) -> tuple[Tensor, Tensor, int]:
-    """Where sequences start in the packed tensors, and the longest one's keys; kept, because copying is a wait."""
+    """Where sequences start in the packed tensors, and the longest one's keys; kept, because copying takes time."""
     lengths = [sum(end - start for start, end in ranges) for ranges in sequences]
     starts_q = range(0, queries * len(sequences) + 1, queries)
     with torch.inference_mode(False):
         return (
-            torch.tensor(list(starts_q), dtype=torch.int32, device=device),
-            torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=device),
+            numbers_on(list(starts_q), torch.int32, device),
+            numbers_on([0, *accumulate(lengths)], torch.int32, device),
             max(lengths),
         )
 

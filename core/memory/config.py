@@ -16,11 +16,13 @@ from ..errors import DummyForcingError
 from .dense import Dense
 from .dummy_forcing import DummyForcing
 from .keep import KeepPolicy, KeepShape
+from .light_forcing import LightForcing
 from .memory import AttentionObserver, Memory
 from .merge import MergeMethod, Unmerged
 from .rope import Absolute, Relative
 from .select import AllKeys, SelectMethod
 from .store import StoreLayout
+from .temp_cache import TempCache
 from .window import RollingWindow, Window
 
 KEEP_METHODS: dict[str, type] = {
@@ -31,10 +33,10 @@ KEEP_METHODS: dict[str, type] = {
 }
 """Methods of the keep slot by the name they have in JSON and on the command line."""
 
-MERGE_METHODS: dict[str, type] = {"none": Unmerged}
+MERGE_METHODS: dict[str, type] = {"none": Unmerged, "temp_cache": TempCache}
 """Methods of the merge slot."""
 
-SELECT_METHODS: dict[str, type] = {"all": AllKeys}
+SELECT_METHODS: dict[str, type] = {"all": AllKeys, "light_forcing": LightForcing}
 """Methods of the select slot."""
 
 ROPE_METHODS: dict[str, type] = {"absolute": Absolute, "relative": Relative}
