@@ -5,6 +5,7 @@ name.
 """
 
 __version__ = "0.1.0"
+WEB_DIRECTORY = "./web"  # help pages, and every .js file in it is loaded as an extension
 
 
 async def comfy_entrypoint():
