@@ -1,8 +1,8 @@
 """How live chunks reach a browser: `OMP_NUM_THREADS=1 python benchmarks/live_transport.py`.
 
 The same frames as fragmented MP4 (H.264, one file a chunk, so that it is whole when the chunk is) and as JPEG:
-what encoding, carrying and showing them costs. Chunks of 12 frames, at the toy world's size and at 480p. The picture
-is the toy world's, enlarged, with noise: without it, encoders would have nothing to do. Needs Node.js and Chromium.
+what encoding, carrying and showing them costs. Chunks of 12 frames, at the toy world's size and at 480p. The
+picture is the toy world's, enlarged, with noise, or encoders would have nothing to do. Needs Node.js and Chromium.
 """
 
 from __future__ import annotations

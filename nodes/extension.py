@@ -28,9 +28,20 @@ class DummyForcingExtension(ComfyExtension):
             from .head_profiles import register_folder
 
             register_folder()
+            _add_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [] if self._missing else _nodes()
+
+
+def _add_routes() -> None:
+    from server import PromptServer
+
+    from .live_routes import add_routes
+
+    server = getattr(PromptServer, "instance", None)  # there is none in tests without a server
+    if server is not None:
+        add_routes(server.routes)
 
 
 def _nodes() -> list[type[io.ComfyNode]]:

@@ -12,6 +12,7 @@ from ..core.stream.config import StreamConfig
 from ..core.stream.events import Event, PassDone
 from ..core.stream.tally import Tally
 from .ar_sampler import preview_frame
+from .live_video import LiveVideo
 
 
 def show_text(text: str, node_id: str | None) -> None:
@@ -28,11 +29,23 @@ class LiveView:
 
     Until a chunk has been decoded, previews are the host's rough ones of the latents, if its settings ask for any:
     by default they do not. From then on the chunk decoded last plays while the next one is sampled; it is the
-    output itself, at hand without further work.
+    output itself, at hand without further work. Where the node has a player, it shows all this and more.
     """
 
-    def __init__(self, model, node_id: str | None, config: StreamConfig, passes_before: int = 0, total: int = 0):
-        """passes_before, total: where this stream stands among several that share a progress bar."""
+    def __init__(
+        self,
+        model,
+        node_id: str | None,
+        config: StreamConfig,
+        passes_before: int = 0,
+        total: int = 0,
+        live: LiveVideo | None = None,
+    ):
+        """
+        Args:
+            passes_before, total: where this stream stands among several that share a progress bar.
+            live: the video for players in browsers; None if there is nothing to play.
+        """
         self.tally = Tally(config)
         self._node_id = node_id
         self._before = passes_before
@@ -40,23 +53,33 @@ class LiveView:
         self._bar = comfy.utils.ProgressBar(self._total, node_id=node_id)
         self._previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self._decoded: Tensor | None = None
+        self._live = live
+        self._player = live is not None and live.has_player
 
     def add(self, event: Event) -> None:
         """Take the next event; call it before `show_frames` of the same chunk."""
         self.tally.add(event)
+        if self._live is not None:
+            self._live.check_stop()
         if isinstance(event, PassDone):
             self._bar.update_absolute(self._before + self.tally.passes, self._total, self._preview(event))
 
     def show_frames(self, frames: Tensor) -> None:
         """The frames [T, H, W, 3] of the chunk just finished."""
         self._decoded = frames
+        if self._live is not None:
+            self._live.add_chunk(frames, self.tally.standing)
 
     def say_standing(self) -> None:
         """Put chunk, speed and KV memory on the node."""
+        if self._player:
+            return
         now = self.tally.standing
         show_text(f"chunk {now.chunks_done}/{now.chunks} · {now.speed} · {now.kv}", self._node_id)
 
     def _preview(self, event: PassDone):
+        if self._player:
+            return None
         if self._decoded is None:
             if self._previewer is None:
                 return None

@@ -25,6 +25,7 @@ from . import host
 from .given_video import count_latents, to_latents
 from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
 from .live import LiveView
+from .live_video import open_live_video
 from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
 from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
@@ -102,6 +103,11 @@ class StreamARVideo(io.ComfyNode):
                     tooltip="With a source: how much of it is replaced. 1 leaves nothing of it.",
                 ),
                 prompts_input(),
+                io.Clip.Input(
+                    "clip",
+                    optional=True,
+                    tooltip="Encodes what you type below the video while it is made. Leave it out to do without.",
+                ),
                 *clean_pass_inputs(),
             ],
             outputs=[
@@ -109,7 +115,7 @@ class StreamARVideo(io.ComfyNode):
                 io.Latent.Output(display_name="latent", tooltip="The video's latents, for nodes that go on."),
                 io.String.Output(display_name="report", tooltip="Speed, KV memory and head roles, as text."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -129,6 +135,7 @@ class StreamARVideo(io.ComfyNode):
         source=None,
         strength: float = 0.8,
         prompts: PromptPlan = NO_LATER_PROMPTS,
+        clip=None,
         context_noise: float = 0.0,
         refine: bool = False,
     ) -> io.NodeOutput:
@@ -148,13 +155,17 @@ class StreamARVideo(io.ComfyNode):
         decoder = streaming_decoder(vae, channels)
         given = _given(start, source, vae, plan, channels)
         anchor = image_anchor(lambda frame: model.model.process_latent_in(vae.encode(frame[0])), config)
-        view = LiveView(model, cls.hidden.unique_id, config)
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             "dummy_forcing", folder_paths.get_temp_directory(), plan.width, plan.height
         )
         file = f"{name}_{counter:05}_.mp4"
         started = time.perf_counter()
-        with VideoWriter(os.path.join(folder, file), FRAME_RATE) as video, contextlib.closing(decoder):
+        with (
+            VideoWriter(os.path.join(folder, file), FRAME_RATE) as video,
+            contextlib.closing(decoder),
+            open_live_video(cls.hidden, plan, config, prompts, clip) as live,
+        ):
+            view = LiveView(model, cls.hidden.unique_id, config, live=live)
             recording = _Recording(view, video, decoder, keep_latents, anchor)
             run_stream(
                 model,
@@ -165,7 +176,7 @@ class StreamARVideo(io.ComfyNode):
                 recording,
                 vae=vae,
                 given=given,
-                prompts=prompts,
+                prompts=live.prompts,
                 anchor=anchor,
             )
             path = video.finish()

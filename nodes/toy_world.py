@@ -41,12 +41,25 @@ class ToyWorld(io.ComfyNode):
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="The prompt, for this model only."),
                 io.Vae.Output(display_name="vae", tooltip="The VAE, for this model only."),
+                io.Clip.Output(display_name="clip", tooltip="Encodes further prompts, for this model only."),
             ],
         )
 
     @classmethod
     def execute(cls, prompt: str) -> io.NodeOutput:
-        return io.NodeOutput([[embed_prompt(prompt), {}]], load_vae())
+        return io.NodeOutput([[embed_prompt(prompt), {}]], load_vae(), ToyCLIP())
+
+
+class ToyCLIP:
+    """What ComfyUI's text nodes call of a CLIP: the toy world's vocabulary needs no model."""
+
+    def tokenize(self, text: str, **options) -> str:
+        """The text itself."""
+        return text
+
+    def encode_from_tokens_scheduled(self, tokens: str, **options) -> list:
+        """A conditioning; raises DummyForcingError for words that the toy world does not know."""
+        return [[embed_prompt(tokens), {}]]
 
 
 def load_vae():

@@ -78,9 +78,12 @@ class PromptPlan:
         switch = PromptSwitch(method, self.recache_frames, self.flush_frames, self.chunks)
         return PromptSchedule(first, later, switch)
 
-    def recached(self, rolling: bool, family: Family | None) -> int:
-        """Latent frames that a change of prompt has computed anew; 0 if it does not, or there is none."""
-        recaches = self.texts and self._method(rolling, family) == "recache"
+    def recached(self, rolling: bool, family: Family | None, more: bool = False) -> int:
+        """Latent frames that a change of prompt has computed anew; 0 if it does not, or there is none.
+
+        more: whether prompts may come besides those of the plan.
+        """
+        recaches = (self.texts or more) and self._method(rolling, family) == "recache"
         return self.recache_frames if recaches else 0
 
     def _method(self, rolling: bool, family: Family | None) -> SwitchMethod:

@@ -406,7 +406,7 @@ def test_attention_overrides_see_the_options_of_their_own_pass(toy, sampler, sam
 
 
 def test_every_node_refuses_a_model_that_is_not_autoregressive(toy, our_sampler, sample_toy):
-    plain, (positive, vae) = toy.clone(), ToyWorld.execute("a red circle moving left").args
+    plain, (positive, vae) = toy.clone(), ToyWorld.execute("a red circle moving left").args[:2]
     plain.add_object_patch("diffusion_model", torch.nn.Linear(2, 2))
     stream, profile = (node.PREPARE_CLASS_CLONE(None) for node in (StreamARVideo, ProfileDummyHeads))
     for use in (

@@ -26,7 +26,7 @@ def folders(tmp_path, monkeypatch):
 @pytest.fixture
 def toy(host):
     model = LoadARVideoModel.execute("toy world (built in)", "auto", "default").args[0]
-    return model, *ToyWorld.execute(PROMPT).args
+    return model, *ToyWorld.execute(PROMPT).args[:2]
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def execute(node, *args, **options):
 @pytest.fixture
 def toy(host):
     model = LoadARVideoModel.execute("toy world (built in)", "auto", "default").args[0]
-    positive, vae = ToyWorld.execute(PROMPT).args
+    positive, vae, _ = ToyWorld.execute(PROMPT).args
     return model, positive, vae
 
 

@@ -1,0 +1,72 @@
+"""Another prompt for a video under way: encoded between two chunks, on the thread that samples."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ..core.checkpoints.family import Family
+from ..core.errors import DummyForcingError
+from ..core.stream.config import StreamConfig
+from ..core.stream.prompt_times import FRAME_RATE, PromptPlan
+from ..core.stream.prompts import PromptSchedule
+from .live_stream import LiveStream, PromptMark
+
+NO_CLIP = "connect a CLIP to the node to change the prompt while the video is made"
+
+
+class LivePrompts:
+    """A prompt plan whose schedule takes what people ask for; stands in for the plan in a sampler."""
+
+    def __init__(self, plan: PromptPlan, clip):
+        """clip: encodes; None where none is connected."""
+        self._plan = plan
+        self._clip = clip
+        self._running: PromptSchedule | None = None
+
+    def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
+        """As `PromptPlan.schedule`."""
+        self._running = self._plan.schedule(first, config, family)
+        return self._running
+
+    def recached(self, rolling: bool, family: Family | None) -> int:
+        """As `PromptPlan.recached`."""
+        return self._plan.recached(rolling, family, more=self._clip is not None)
+
+    def take(self, stream: LiveStream, next_chunk: int) -> None:
+        """Hand what was asked for to the schedule; call it between two chunks."""
+        text = stream.take_prompt()
+        if text is None or self._running is None or self._clip is None:
+            return
+        try:
+            self._running.change(encode(self._clip, text))
+        except (DummyForcingError, RuntimeError, ValueError) as error:  # of the text encoder, too
+            stream.prompt_refused(str(error))
+        else:
+            stream.prompt_changed(text, next_chunk)
+
+
+def encode(clip, text: str) -> Tensor:
+    """Text-encoder output [1, L, text_dim] of a ComfyUI CLIP.
+
+    The encoder may push the models that are sampling out of the GPU's memory, so they are brought back.
+    """
+    import comfy.model_management as management
+
+    sampling = management.loaded_models(only_currently_used=True)
+    try:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0]
+    finally:
+        management.load_models_gpu(sampling)
+
+
+def prompt_marks(
+    first: str | None, later: list[str | None], plan: PromptPlan, config: StreamConfig
+) -> list[PromptMark]:
+    """Where each text that is known begins; `later` are those of the plan."""
+    marks = [PromptMark(0, first)] if first else []
+    for time, text in zip(plan.times, later, strict=True):
+        frame = time.latent_frame(config, FRAME_RATE)
+        behind = max(0, frame - config.first_frames)
+        chunk = 0 if frame < config.first_frames else 1 + behind // config.chunk_frames
+        marks.append(PromptMark(chunk, text or f"prompt from {time} on"))
+    return marks
