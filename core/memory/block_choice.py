@@ -7,7 +7,6 @@ device is never waited for and shapes are the same in every pass of a chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -83,21 +82,17 @@ def block_scores(q: Tensor, k: Tensor, blocks_per_frame: int) -> Tensor:
     return scores.unflatten(-1, (-1, blocks_per_frame))
 
 
-def block_ranges(frames: Sequence[int], tokens: int, size: int, device: torch.device) -> Tensor:
+@lru_cache(maxsize=64)
+def block_ranges(frames: tuple[int, ...], tokens: int, size: int, device: torch.device) -> Tensor:
     """First key and end of every block, int32 [blocks, 2]; `frames` are the keys that frames begin with.
 
     Kept for the next call with the same frames, because copying them to a device is a wait.
     """
-    return _block_ranges(tuple(frames), tokens, size, device)
-
-
-@lru_cache(maxsize=64)
-def _block_ranges(frames: tuple[int, ...], tokens: int, size: int, device: torch.device) -> Tensor:
-    pairs = [
-        (first + start, first + min(start + size, tokens)) for first in frames for start in range(0, tokens, size)
-    ]
     with torch.inference_mode(False):
-        return torch.tensor(pairs, dtype=torch.int32, device=device)
+        starts = torch.arange(0, tokens, size)
+        edges = torch.stack([starts, (starts + size).clamp(max=tokens)], -1)
+        ranges = (torch.tensor(frames)[:, None, None] + edges).flatten(0, 1)
+        return ranges.to(device, torch.int32)
 
 
 def _raised(scores: Tensor, first: tuple[bool, ...]) -> Tensor:

@@ -44,13 +44,12 @@ class ChunkGrowth:
         """
         if total_frames is None:
             total_frames = max(_CLIP_FRAMES, window or 0)
-        if target == 0:
-            return cls(0.0, 0.0, total_frames)
         later = chunk_ends(shape, total_frames)[1:]
+        if target == 0 or not later:
+            return cls(target, 0.0, total_frames)
         keys = [end if window is None else min(end, window) for end in later]
         weights = sum(count / math.sqrt(end) for count, end in zip(keys, later, strict=True))
-        slope = (base - target) * sum(keys) / weights if later else base - target
-        return cls(base, slope, total_frames)
+        return cls(base, (base - target) * sum(keys) / weights, total_frames)
 
     def at(self, frames: int) -> float:
         """Sparsity of a chunk that ends with so many latent frames. The first one, without history, is dense."""

@@ -1,0 +1,330 @@
+"""Light Forcing: dense where it must be, literal where it selects, counted where it is read."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.heads.roles import HeadRole
+from dummy_forcing.core.memory.block_choice import block_size
+from dummy_forcing.core.memory.clock import ChunkClock
+from dummy_forcing.core.memory.config import MemoryConfig, VideoLayout
+from dummy_forcing.core.memory.dense import Dense
+from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory.forecast import forecast_kv
+from dummy_forcing.core.memory.growth import ChunkGrowth
+from dummy_forcing.core.memory.keep import KeepShape
+from dummy_forcing.core.memory.light_forcing import LightForcing
+from dummy_forcing.core.memory.memory import Memory
+from dummy_forcing.core.memory.retention import Retention
+from dummy_forcing.core.memory.rope import Relative
+from dummy_forcing.core.memory.select import SelectShape
+from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.stream.config import StreamConfig
+from dummy_forcing.core.stream.loop import stream_video
+from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.wan.container import CausalWan
+from dummy_forcing.core.wan.shape import WAN_1_3B
+from dummy_forcing.kernels import attend_densely
+
+CHUNK = 3
+EVERY_PASS = {"dense_first_pass": False, "dense_clean_pass": False}
+SMALL = {"block_q": 4, "block_k": 2, **EVERY_PASS}
+
+
+class Watched:
+    """A `Memory` of one layer that is fed random tensors, and what its queries see."""
+
+    heads, head_dim, batch = 2, 12, 2
+
+    def __init__(self, config, *, tokens=5, total=21, dense=attend_densely, heads=2):
+        self.tokens, self.heads = tokens, heads
+        layout = StoreLayout(
+            self.batch, self.head_dim, tokens, CHUNK, torch.float32, torch.device("cpu"), config.rope.after
+        )
+        keep = config.keep.begin(KeepShape(1, heads, CHUNK))
+        watches = () if isinstance(config.keep, DummyForcing) else (self,)
+        self.memory = Memory(heads, layout, keep, total, watches, dense, config.merge, config.select)
+        self.values = {}
+        self._generator = torch.Generator().manual_seed(0)
+
+    def wants(self, clock):
+        return True
+
+    def observe(self, layer, q, k, key_frames, clock):
+        self.seen = q.clone(), k.clone(), tuple(key_frames)
+
+    def clock(self, chunk, *, clean=False, index=1):
+        return ChunkClock(chunk, chunk * CHUNK, CHUNK, self.tokens, index, 0.5, clean)
+
+    def attend(self, clock):
+        size = (3, self.batch, CHUNK * self.tokens, self.heads, self.head_dim)
+        q, k, v = torch.randn(size, generator=self._generator)
+        self.values.update(zip(clock.positions, v.split(self.tokens, 1), strict=True))
+        return self.memory.attend(0, q, k, v, clock)
+
+    def commit(self, chunk):
+        clock = self.clock(chunk, clean=True)
+        self.attend(clock)
+        self.memory.commit(clock)
+
+
+def literal(q, k, v, frames, method, sparsity, tokens):
+    """METHODS.md 6.3 for one item and head, a block of queries at a time: q [Lq, D], k and v [Lk, D]."""
+    size_q, size_k = block_size(tokens, method.block_q), block_size(tokens, method.block_k)
+    past = frames[:-CHUNK]
+    blocks = [
+        (place, slice(place * tokens + at, place * tokens + min(at + size_k, tokens)))
+        for place in range(len(frames))
+        for at in range(0, tokens, size_k)
+    ]
+    own = [place >= len(past) for place, _ in blocks]
+    if method.keep_current:
+        budget = sum(own) + max(1, math.floor((1 - sparsity) * own.count(False) + 1e-9))
+    else:
+        budget = math.floor((1 - sparsity) * len(blocks) + 1e-9)
+    out, mean = [], [k[keys].mean(0) for _, keys in blocks]
+    for at in range(0, len(q), size_q):
+        asking = q[at : at + size_q]
+        query = asking.mean(0)
+        eligible = set(range(len(frames)))
+        if len(past) > method.keep_frames:
+            opening = {f for f in past if f < method.sink}
+            later = sorted(set(past) - opening)
+            near = set(later[len(later) - method.near :])
+            fit = {}
+            for place, frame in enumerate(past):
+                of_frame = [m for m, (where, _) in zip(mean, blocks, strict=True) if where == place]
+                fit[frame] = float(query @ torch.stack(of_frame).mean(0))
+            middle = sorted((f for f in past if f not in opening | near), key=lambda f: -fit[f])
+            middle = middle[: method.keep_frames - len(opening) - len(near)]
+            allowed = opening | near | set(middle) | set(frames[-CHUNK:])
+            eligible = {place for place, frame in enumerate(frames) if frame in allowed}
+        ranked = sorted(
+            (index for index, (place, _) in enumerate(blocks) if place in eligible),
+            key=lambda index: (not (method.keep_current and own[index]), -float(query @ mean[index])),
+        )
+        keys = torch.cat([torch.arange(*blocks[index][1].indices(len(k))) for index in ranked[:budget]])
+        weights = (asking @ k[keys].T / math.sqrt(q.shape[-1])).softmax(-1)
+        out.append(weights @ v[keys])
+    return torch.cat(out)
+
+
+KEEPS = st.sampled_from(
+    [
+        MemoryConfig(),
+        MemoryConfig(Window(2, 12)),
+        MemoryConfig(Window(0, 9)),
+        MemoryConfig(Window(1, 10), Relative()),
+    ]
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    KEEPS,
+    st.sampled_from([0.3, 0.6, 0.85]),
+    st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)),
+    st.sampled_from([(5, 2, 2), (4, 2, 4), (6, 64, 64)]),
+    st.booleans(),
+)
+def test_selection_is_the_literal_one(config, sparsity, frames, sizes, keep_current):
+    """Every item, head and block of queries, on what an observer sees of the same pass."""
+    (sink, near, middle), (tokens, block_q, block_k) = frames, sizes
+    method = LightForcing(
+        sparsity, None, sink + near + middle, sink, near, block_q, block_k, keep_current=keep_current, **EVERY_PASS
+    )
+    run = Watched(MemoryConfig(config.keep, config.rope, select=method), tokens=tokens)
+    window = None if isinstance(config.keep, Dense) else config.keep.size
+    growth = ChunkGrowth.solve(sparsity, method.final_base, KeepShape(1, 2, CHUNK), 21, window)
+    for chunk in range(6):
+        for clock in (run.clock(chunk), run.clock(chunk, index=2)):
+            out = run.attend(clock)
+            q, k, seen = run.seen
+            v = torch.cat([run.values[frame] for frame in seen], 1)
+            for item in range(2):
+                for head in range(2):
+                    each = (tensor[item, :, head] for tensor in (q, k, v))
+                    sparse = growth.at((chunk + 1) * CHUNK) if chunk else 0.0
+                    if not sparse:
+                        expected = attend_densely(q, k, v)[item, :, head]
+                    else:
+                        expected = literal(*each, seen, method, sparse, tokens)
+                    torch.testing.assert_close(out[item, :, head], expected, atol=1e-5, rtol=0)
+        run.commit(chunk)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([Dense(), Window(2, 12), Window(1, 18)]),
+    st.sampled_from([0.0, 0.1, 0.5, 0.75, 0.88]),
+    st.booleans(),
+    st.integers(0, 6),
+)
+def test_what_is_read_is_the_schedule(keep, sparsity, keep_current, chunk):
+    """Keys counted in the calls that attention makes; eight frames of history and the chunk's own are eligible."""
+    method = LightForcing(sparsity, None, 8, keep_current=keep_current, **SMALL)
+    counted, share = count_keys(keep, method, chunk)
+    history = min(3 * chunk, keep.size - CHUNK) if isinstance(keep, Window) else 3 * chunk
+    total, own = 4 * (history + CHUNK), 4 * CHUNK  # blocks of 2 tokens
+    window = keep.size if isinstance(keep, Window) else None
+    growth = ChunkGrowth.solve(sparsity, method.final_base, KeepShape(1, 2, CHUNK), 21, window)
+    left = 1 - (growth.at(3 * chunk + 3) if chunk else 0)
+    wanted = own + math.floor(left * (total - own) + 1e-9) if keep_current else math.floor(left * total + 1e-9)
+    read = total if wanted == total else min(wanted, own + 4 * min(history, 8))
+    assert counted == 2 * read
+    assert share == read / total
+
+
+def count_keys(keep, method, chunk):
+    """Keys that a query of the chunk's second pass reads, and the share that is said to be read."""
+    read = []
+
+    def count(q, k, v):
+        read.append(q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1])
+        return torch.zeros_like(q)
+
+    config = MemoryConfig(keep, select=method)
+    run = Watched(config, tokens=8, dense=count)
+    for before in range(chunk):
+        run.commit(before)
+    read.clear()
+    run.attend(run.clock(chunk))
+    shape = KeepShape(1, run.heads, CHUNK)
+    ((member,),) = keep.begin(shape).start()
+    share = method.begin(SelectShape(shape, 21, run.memory.layout)).share(member.retention, run.clock(chunk))
+    return sum(read) / (run.batch * run.heads * CHUNK * run.tokens), share
+
+
+@pytest.mark.parametrize("keep", [Dense(), Window(3, 12), DummyForcing(), DummyForcing(0.25, None)])
+def test_sparsity_0_is_dense(keep, latents):
+    """The same tensors, bit by bit."""
+    assert torch.equal(latents(MemoryConfig(keep, select=LightForcing(0.0, **SMALL))), latents(MemoryConfig(keep)))
+
+
+def test_selecting_changes_what_comes_out(latents):
+    sparse = latents(MemoryConfig(select=LightForcing(0.7, **SMALL)))
+    assert sparse.isfinite().all() and not torch.equal(sparse, latents(MemoryConfig()))
+
+
+@pytest.mark.parametrize("keep", [Dense(), DummyForcing(0.5, 4)])
+def test_items_of_a_batch_select_for_themselves(keep, latents):
+    """Alone or together, an item becomes the same video."""
+    keep = keep if isinstance(keep, Dense) else DummyForcing(0.5, 4, roles=((0, 1, 2, 1), (2, 1, 1, 0)))
+    config = MemoryConfig(keep, select=LightForcing(0.7, **SMALL))
+    both = latents(config, batch=2)
+    torch.testing.assert_close(latents(config, batch=1), both[:1], atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def latents(tiny_wan, collect_latents):
+    """A function that makes a small video."""
+
+    def run(config, batch=1):
+        text = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(1))[:batch]
+        stream = StreamConfig((1.0, 0.6, 0.0), CHUNK, 21, (4, 4), channels=4, memory=config)
+        return collect_latents(stream_video(tiny_wan, text, stream, RowNoise(0)))
+
+    return run
+
+
+class RowNoise(SeededNoise):
+    """The same noise for an item, whatever comes after it in the batch."""
+
+    def draw(self, chunk, pass_index, shape):
+        return super().draw(chunk, pass_index, (2, *shape[1:]))[: shape[0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "dense"),
+    [({}, (True, False, True)), ({"dense_first_pass": False}, (False, False, True)), (EVERY_PASS, (False,) * 3)],
+)
+def test_passes_that_read_everything(options, dense):
+    method = LightForcing(0.7, block_q=4, block_k=2, **options)
+    run = method.begin(SelectShape(KeepShape(1, 2, CHUNK), 21, Watched(MemoryConfig(), tokens=8).memory.layout))
+    clocks = [ChunkClock(4, 12, 3, 8, index, 0.5, index == 2) for index in range(3)]
+    assert tuple(run.share(Retention(last=None), clock) == 1 for clock in clocks) == dense
+
+
+@pytest.mark.parametrize(("local_context", "neighbor_frames"), [(2, 9), (3, 12 / 2)])
+def test_only_long_neighbor_heads_select(local_context, neighbor_frames):
+    """Sink and dummy heads hold a frame each and read it; neighbor heads that hold `keep_frames` at most do too."""
+    roles = ((HeadRole.SINK.value, HeadRole.DUMMY.value, HeadRole.NEIGHBOR.value, HeadRole.NEIGHBOR.value),)
+    read = []
+
+    def count(q, k, v):
+        read.append(q.shape[0] * q.shape[1] * q.shape[2] * k.shape[1])
+        return torch.zeros_like(q)
+
+    config = MemoryConfig(DummyForcing(0.25, local_context, roles=roles), select=LightForcing(0.5, 0.5, 6, **SMALL))
+    run = Watched(config, tokens=8, heads=4, dense=count)
+    for chunk in range(5):
+        run.commit(chunk)
+    read.clear()
+    run.attend(run.clock(5))
+    queries = run.batch * CHUNK * 8
+    assert sum(read) == queries * 8 * (2 * 4 + 2 * neighbor_frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"sparsity": 1.0}, r"sparsity is 1\.0; expected 0 .* below 1"),
+        ({"sparsity": -0.1}, "expected 0"),
+        ({"sparsity": math.nan}, "sparsity is nan"),
+        ({"base": 0.5}, r"base is 0\.5 for a sparsity of 0\.7; expected at least the sparsity"),
+        ({"base": 1.0}, "less than 1"),
+        ({"keep_frames": 2}, r"raise it to at least 3 or lower these"),
+        ({"sink": -1}, "expected 0 frames or more"),
+        ({"block_k": 0}, "expected at least 1 each"),
+    ],
+)
+def test_bad_values(options, said):
+    with pytest.raises(DummyForcingError, match=said):
+        LightForcing(**options)
+
+
+def test_the_authors_values():
+    """METHODS.md 1.2: sparsity, base, keep frames, sink, near; no pass is dense and no block is forced."""
+    for method, values in (
+        (LightForcing.tuned(), (0.88, 0.98, 6, 1, 2)),
+        (LightForcing.tuned_long(), (0.85, 0.95, 3, 1, 1)),
+    ):
+        assert (method.sparsity, method.final_base, method.keep_frames, method.sink, method.near) == values
+        assert not (method.dense_first_pass or method.dense_clean_pass or method.keep_current)
+
+
+@pytest.mark.parametrize("latent_size", [(60, 104), (90, 160), (136, 240)])
+@pytest.mark.parametrize("keep", [Dense(), Window(3, 12), DummyForcing(0.5, 4)])
+def test_pooled_keys_are_a_small_share_of_keys_and_values(latent_size, keep):
+    """At Wan's shapes, 480p to 1080p: allocated from the beginning, below 5 % and forecast."""
+    with torch.device("meta"):
+        backbone = CausalWan(WAN_1_3B)
+    tokens = latent_size[0] * latent_size[1] // 4
+    video = VideoLayout(1, tokens, CHUNK, 21, torch.bfloat16, torch.device("meta"))
+    plain = forecast_kv(MemoryConfig(keep), backbone, video)
+    ours = forecast_kv(MemoryConfig(keep, select=LightForcing()), backbone, video)
+    assert 1 < ours.peak_bytes / plain.peak_bytes < 1.05
+    assert 1 < ours.final_bytes / plain.final_bytes < 1.05
+
+
+def test_bytes_stay_and_are_freed():
+    run = Watched(MemoryConfig(Window(1, 9), select=LightForcing(0.7, keep_frames=3, **SMALL)), total=None)
+    sizes = set()
+    for chunk in range(6):
+        run.commit(chunk)
+        sizes.add(run.memory.status.bytes)
+    assert len(sizes) == 1
+    run.memory.close()
+    assert run.memory.status.bytes == 0
+
+
+def test_a_history_of_unknown_length_grows():
+    run = Watched(MemoryConfig(select=LightForcing(0.7, **SMALL)), total=None)
+    for chunk in range(8):
+        run.commit(chunk)
+    assert run.attend(run.clock(8)).isfinite().all()
