@@ -26,6 +26,7 @@ from .models import (
     ModelChoice,
     Opener,
     check_decodable,
+    check_encodable,
     check_text,
     count_latents,
     describe_model,
@@ -97,6 +98,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> StreamConfig:
     """The stream's configuration, with everything checked that needs the model."""
     check_decodable(model)
+    check_encodable(model, request.given is not None)
     check_text([request.text, *(request.story.plan.texts if request.story else ())], model)
     shape = model.backbone.shape
     if args.profile is not None:

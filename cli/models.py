@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..core.checkpoints.families import AUTO
+from ..core.checkpoints.running import family_loop
 from ..core.errors import DummyForcingError
 from ..core.wan.fp8_linear import describe_fp8
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
@@ -37,20 +38,32 @@ class ModelChoice:
     dtype: str = "auto"
     lora: Path | None = None
     fp8: bool = False
+    decoder: Path | None = None
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> ModelChoice:
         """Raises DummyForcingError for options that do not go together or files that do not exist."""
         if args.model == TOY:
             _refuse(
-                args, ("family", "lora", "vae", "embedding"), "goes with --model PATH, the toy world has its own"
+                args,
+                ("family", "lora", "vae", "decoder", "embedding"),
+                "goes with --model PATH, the toy world has its own",
             )
             return cls(device=args.device, dtype=args.dtype, fp8=args.fp8)
         if not args.embedding:
             raise DummyForcingError(
                 "a Wan checkpoint needs its prompt as text-encoder output; give --embedding FILE.safetensors"
             )
-        return cls(Path(args.model), args.vae, args.family or AUTO, args.device, args.dtype, args.lora, args.fp8)
+        return cls(
+            path=Path(args.model),
+            vae=args.vae,
+            family=args.family or AUTO,
+            device=args.device,
+            dtype=args.dtype,
+            lora=args.lora,
+            fp8=args.fp8,
+            decoder=getattr(args, "decoder", None),  # profiling decodes nothing
+        )
 
 
 Opener = Callable[[ModelChoice], "ARVideoModel"]
@@ -74,6 +87,7 @@ def open_model(choice: ModelChoice) -> ARVideoModel:
         device=device,
         dtype=dtype,
         fp8=choice.fp8,
+        decoder=choice.decoder,
     )
 
 
@@ -116,9 +130,23 @@ def check_text(texts: Sequence[Tensor], model: ARVideoModel) -> None:
 
 
 def check_decodable(model: ARVideoModel) -> None:
-    """Raise DummyForcingError if the model came without a VAE."""
-    if model.vae is None:
+    """Raise DummyForcingError if the model came with nothing that decodes."""
+    if model.vae is None and model.decoder is None:
         raise DummyForcingError("frames need a VAE to decode them; give --vae wan_2.1_vae.safetensors")
+
+
+def check_encodable(model: ARVideoModel, given: bool) -> None:
+    """Raise DummyForcingError if frames have to be encoded, `given` ones or those of rollouts, without a VAE."""
+    if model.vae is not None:
+        return
+    if given:
+        raise DummyForcingError("given frames need a VAE to encode them; give --vae wan_2.1_vae.safetensors")
+    rollout = family_loop(model.family).rollout
+    if rollout is not None and rollout.context:
+        raise DummyForcingError(
+            f"{model.family.title} encodes frames of its own in the course of a video and needs a VAE for it; "
+            "give --vae wan_2.1_vae.safetensors"
+        )
 
 
 def count_latents(latents: int | None, seconds: float | None, default: int, chunk: int, opening: int = 0) -> int:
@@ -149,6 +177,8 @@ def say_family(console: Console, args: argparse.Namespace, model: ARVideoModel) 
     """Print how a checkpoint is run and why."""
     if args.model != TOY:
         say(console, f"{args.model} is run as {model.family.title}: {model.reason}")
+    if model.decoder is not None:
+        say(console, f"{args.decoder} decodes: {model.decoder.reason}")
 
 
 def describe_model(args: argparse.Namespace, model: ARVideoModel) -> dict[str, Any]:
@@ -158,6 +188,7 @@ def describe_model(args: argparse.Namespace, model: ARVideoModel) -> dict[str, A
         "family": model.family.name,
         "fingerprint": model.fingerprint,
         "fp8": describe_fp8(model.backbone, model.device),
+        "decoder": model.decoder and model.decoder.to_dict(),
     }
 
 

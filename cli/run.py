@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core.memory.memory import AttentionObserver
 from ..core.stream.config import StreamConfig
-from ..core.stream.decode import StreamingDecoder
+from ..core.stream.decode_ahead import DecodeAhead
 from ..core.stream.encode import encode_clip, image_anchor
 from ..core.stream.events import ChunkDone
 from ..core.stream.loop import stream_video
@@ -59,14 +59,17 @@ def run_video(
 ) -> RunReport:
     """Generate a video chunk by chunk, hand its frames to `sink` and report.
 
+    On a GPU a chunk is decoded and handed on while the next is generated (docs/decoders.md).
+
     Args:
-        model: the model; needs a VAE only if there is a sink.
+        model: the model; needs a VAE or a light decoder only if there is a sink.
         job: what to make.
-        sink: called once per chunk; None leaves the decoder out altogether.
+        sink: called once per chunk, maybe in another thread; None leaves the decoder out altogether.
         finish: called after the last chunk and included in the wall time, such as `VideoWriter.finish`.
         console: where progress goes; None is silent.
 
-    The stream and the decoder are closed however this ends; closing the sink after a failure is the caller's.
+    The stream and the decoder are closed however this ends, and the sink has had the frames of all finished chunks
+    by then; closing the sink after a failure is the caller's.
     """
     started = time.perf_counter()
     tally = Tally(job.config)
@@ -74,7 +77,16 @@ def run_video(
     with contextlib.ExitStack() as stack:
         config = job.config
         show = stack.enter_context(progress_line(console, job.title, config.total_chunks, len(config.sigmas)))
-        anchor = image_anchor(partial(encode_clip, model.vae), config) if sink else None
+        anchor = ahead = None
+
+        def take(frames: Tensor) -> None:
+            if anchor is not None:
+                anchor.add(frames)
+            sink(frames[0])
+
+        if sink is not None:
+            ahead = stack.enter_context(contextlib.closing(DecodeAhead(model.begin_decoding(), take)))
+            anchor = image_anchor(partial(encode_clip, model.vae), config, ahead.wait)
         stream = stream_video(
             model.backbone,
             text,
@@ -86,15 +98,13 @@ def run_video(
             anchor=anchor,
         )
         stack.enter_context(contextlib.closing(stream))
-        decoder = stack.enter_context(contextlib.closing(StreamingDecoder(model.vae))) if sink else None
         for event in stream:
             tally.add(event)
             show(tally.standing)
-            if decoder is not None and isinstance(event, ChunkDone):
-                frames = decoder.decode(event.latents)
-                if anchor is not None:
-                    anchor.add(frames)
-                sink(frames[0])
+            if ahead is not None and isinstance(event, ChunkDone):
+                ahead.add(event.latents)
+        if ahead is not None:
+            ahead.wait()
         if finish is not None:
             finish()
     return tally.report(time.perf_counter() - started)

@@ -1,10 +1,10 @@
-"""From files to modules: backbone, VAE and text embedding, checked tensor by tensor before anything is copied."""
+"""From files to modules: backbone, VAE, TAEHV and text embedding, checked by tensor before anything is copied."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from ..wan.container import CausalWan
 from ..wan.fp8_linear import fp8_weights, quantised_weight, use_fp8_linears
+from ..wan.tae import ENCODER, TAE, TAEShape
 from ..wan.vae import WanVAE, WanVAEShape
 from .checks import check_shapes, check_values, weights_fingerprint
 from .files import read_checkpoint, read_tensors
@@ -22,7 +23,7 @@ from .normal import NormalBackbone, normalise
 
 EMBEDDING_KEYS = ("context", "prompt_embeds")
 
-Model = TypeVar("Model", CausalWan, WanVAE)
+Model = TypeVar("Model", CausalWan, WanVAE, TAE)
 
 
 def load_backbone(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> CausalWan:
@@ -78,19 +79,42 @@ def load_vae(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype 
     Raises:
         DummyForcingError: unreadable, or not exactly the tensors of a Wan 2.1 VAE.
     """
-    state = bare_names(read_tensors(path)[0])
-    what = f"the VAE {path}"
+    return fill_vae(bare_names(read_tensors(path)[0]), f"the VAE {path}", device, dtype)
+
+
+def fill_vae(state: dict[str, Tensor], what: str, device: torch.device | str, dtype: torch.dtype) -> WanVAE:
+    """As `load_vae`, of tensors by their bare names, which it takes out of `state`."""
+    return _filled(_outline(state, what, WanVAEShape.from_state_dict, WanVAE), state, device, dtype)
+
+
+def fill_tae(state: dict[str, Tensor], what: str, device: torch.device | str, dtype: torch.dtype) -> TAE:
+    """A TAEHV decoder for inference, of tensors by their bare names, which it takes out of `state`.
+
+    Raises:
+        DummyForcingError: not exactly the tensors of a TAEHV decoder for Wan 2.1; its encoder is not looked at.
+    """
+    state = {name: value for name, value in state.items() if not name.startswith(ENCODER)}
+    return _filled(_outline(state, what, TAEShape.from_state_dict, TAE), state, device, dtype)
+
+
+def _outline(
+    state: Mapping[str, Tensor],
+    what: str,
+    read: Callable[[Mapping[str, Tensor]], Any],
+    build: Callable[[Any], Model],
+) -> Model:
+    """The module of which `state` has exactly the tensors, on the meta device."""
     check_values(state, what)
     try:
-        shape = WanVAEShape.from_state_dict(state)
+        shape = read(state)
     except DummyForcingError as error:
         raise DummyForcingError(f"{what} cannot be loaded: {error}") from error
     with torch.device("meta"):
-        model = WanVAE(shape)
+        model = build(shape)
     expected = model.state_dict()
     check_names(state, expected, what)
     check_shapes(state, expected, what)
-    return _filled(model, state, device, dtype)
+    return model
 
 
 def load_text_embedding(path: Path) -> Tensor:

@@ -12,11 +12,13 @@ import torch
 from ..errors import DummyForcingError
 from ..memory.config import MemoryConfig
 from ..stream.config import StreamConfig
+from ..stream.decode import StreamingDecoder
 from ..wan.container import CausalWan
 from ..wan.fp8_linear import say_fp8
 from ..wan.shape import PATCH
 from ..wan.vae import WanVAE
 from ..wan.vae_stream import PIXELS_PER_LATENT
+from .decoder import LightDecoder, open_decoder
 from .families import AUTO
 from .family import Family
 from .files import find_vaes
@@ -38,6 +40,7 @@ class ARVideoModel:
         fingerprint: 16 hex digits that identify the weights, see `backbone_fingerprint`.
         device, dtype: of backbone and VAE; text embeddings must be given in them.
         reason: why this family, a sentence without a full stop.
+        decoder: decodes in the VAE's place; None where the VAE does it itself.
     """
 
     backbone: CausalWan
@@ -47,6 +50,7 @@ class ARVideoModel:
     device: torch.device
     dtype: torch.dtype
     reason: str = ""
+    decoder: LightDecoder | None = None
 
     def __post_init__(self) -> None:
         channels = self.backbone.shape.out_channels
@@ -55,11 +59,17 @@ class ARVideoModel:
                 f"the backbone reads {self.backbone.shape.in_channels} channels and writes {channels}; "
                 "use a text-to-video checkpoint"
             )
-        if self.vae is not None and self.vae.shape.latent_channels != channels:
-            raise DummyForcingError(
-                f"the VAE has {self.vae.shape.latent_channels} latent channels, the backbone {channels}; "
-                "use the VAE that belongs to the backbone"
-            )
+        parts = {"VAE": self.vae, "decoder": self.decoder and self.decoder.module}
+        for name, part in parts.items():
+            if part is not None and part.shape.latent_channels != channels:
+                raise DummyForcingError(
+                    f"the {name} has {part.shape.latent_channels} latent channels, the backbone {channels}; "
+                    f"use the {name} that belongs to the backbone"
+                )
+
+    def begin_decoding(self) -> StreamingDecoder:
+        """Decodes one clip, with the light decoder if there is one; there must be that or a VAE."""
+        return StreamingDecoder(self.vae) if self.decoder is None else self.decoder.begin()
 
     def stream_config(
         self,
@@ -113,6 +123,7 @@ def open_checkpoint(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     fp8: bool = False,
+    decoder: str | Path | None = None,
 ) -> ARVideoModel:
     """Open a model for streaming.
 
@@ -122,6 +133,7 @@ def open_checkpoint(
         family: name of a row of `families.FAMILIES`, or "auto" for what the checkpoint tells.
         lora: a LoRA to merge, such as the one that LongLive needs.
         fp8: run the linear layers of the blocks in FP8, LoRA included; `dtype` is that of all else.
+        decoder: file of a light decoder, see `decoder.open_decoder`.
 
     Raises:
         DummyForcingError: a family that is unknown or cannot be told, a LoRA that is missing or wrong, or a file
@@ -134,14 +146,16 @@ def open_checkpoint(
     backbone = fill_backbone(opened.normal, opened.what, device, dtype, loras, fp8)
     if fp8:
         say_fp8(backbone, torch.device(device))
+    encoder = None if vae_path is None else load_vae(vae_path, device, dtype)
     return ARVideoModel(
         backbone=backbone,
-        vae=None if vae_path is None else load_vae(vae_path, device, dtype),
+        vae=encoder,
         family=opened.detected.family,
         fingerprint=opened.normal.fingerprint,
         device=torch.device(device),
         dtype=dtype,
         reason=opened.detected.reason,
+        decoder=None if decoder is None else open_decoder(Path(decoder), encoder, device, dtype),
     )
 
 

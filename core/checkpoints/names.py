@@ -15,6 +15,7 @@ _LEADING = frozenset({*CONTAINERS, "base_model", "diffusion_model", "net", "tran
 _ANYWHERE = frozenset({"_fsdp_wrapped_module", "_orig_mod", "_checkpoint_wrapped_module"})
 _ALL_IN_ONE = "model.diffusion_model."
 _VAE_KEYS = frozenset({"conv2.weight", "decoder.conv1.weight", "decoder.head.0.gamma"})
+_TAE_KEYS = frozenset({"decoder.22.bias"})
 _SHOWN = 3
 
 Value = TypeVar("Value")
@@ -76,6 +77,11 @@ def check_names(found: Collection[str], expected: Collection[str], what: str) ->
 def looks_like_vae(names: Iterable[str]) -> bool:
     """Whether a file with tensors of these names is a Wan 2.1 VAE."""
     return _VAE_KEYS.issubset(map(bare_name, names))
+
+
+def looks_like_tae(names: Iterable[str]) -> bool:
+    """Whether a file with tensors of these names is a TAEHV autoencoder, of whatever model."""
+    return _TAE_KEYS.issubset(map(bare_name, names))
 
 
 def _some(names: list[str]) -> str:

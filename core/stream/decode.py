@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import torch
 from torch import Tensor, nn
 
 from ..errors import DummyForcingError
 from ..wan.latent_norm import denormalise
+from ..wan.tae_stream import decode_tae_chunk, is_tae
 from ..wan.vae_stream import VAEState, decode_chunk
 
 
-class StreamingDecoder:
-    """Decodes one clip; holds a few frames per temporal layer of the VAE, whatever the clip's length.
+class LatentScale(Enum):
+    """What a decoder was trained to read (docs/decoders.md)."""
 
-    `vae` is any module tree with Wan 2.1 VAE names; it runs on the device and in the dtype of its parameters, or on
-    those given, where a host keeps weights elsewhere and casts them.
+    RAW = "raw"
+    """Latents as the Wan VAE makes them, mean and standard deviation by channel as in `latent_norm`."""
+    NORMALISED = "normalised"
+    """Latents as the backbone makes them."""
+
+
+class StreamingDecoder:
+    """Decodes one clip; holds a few frames per temporal layer of the decoder, whatever the clip's length.
+
+    `module` is any module tree with the names of a Wan 2.1 VAE of any width, or of TAEHV; it runs on the device and
+    in the dtype of its parameters, or on those given, where a host keeps weights elsewhere and casts them. `scale`
+    is that of the latents it reads, always raw for a VAE.
     """
 
-    def __init__(self, vae: nn.Module, device: torch.device | None = None, dtype: torch.dtype | None = None):
-        weight = next(vae.parameters())
-        self.vae = vae
-        self._device, self._dtype = device or weight.device, dtype or weight.dtype
+    def __init__(
+        self,
+        module: nn.Module,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+        scale: LatentScale = LatentScale.RAW,
+    ):
+        weight = next(module.parameters())
+        self.device = device or weight.device
+        self._module, self._dtype, self._scale = module, dtype or weight.dtype, scale
         self._state = VAEState()
 
     @property
@@ -40,6 +59,10 @@ class StreamingDecoder:
         Raises:
             DummyForcingError: latents of another shape.
         """
+        return self.decode_on_device(latents).cpu()
+
+    def decode_on_device(self, latents: Tensor) -> Tensor:
+        """As `decode`, with the frames left on the decoder's device, where they may still be in the making."""
         if latents.ndim != 5 or 0 in latents.shape:
             raise DummyForcingError(
                 f"latents of shape {list(latents.shape)} cannot be decoded; expected [batch, 16, frames, h, w]"
@@ -50,7 +73,11 @@ class StreamingDecoder:
             self.close()  # some layers have advanced and others have not: the clip cannot go on
             raise
         # Outside of inference mode, so that callers get ordinary tensors.
-        return pixels.movedim(1, -1).add(1).div(2).clamp(0, 1).cpu()
+        return pixels.movedim(1, -1).clamp(0, 1)
+
+    def decode_apart(self, latents: Tensor) -> Tensor:
+        """As `decode`, of a clip of its own; the one under way goes on as if nothing had been asked."""
+        return StreamingDecoder(self._module, self.device, self._dtype, self._scale).decode(latents)
 
     def close(self) -> None:
         """Free what is held; the next chunk decoded begins a new clip."""
@@ -58,5 +85,8 @@ class StreamingDecoder:
 
     @torch.inference_mode()
     def _run(self, latents: Tensor) -> Tensor:
-        raw = denormalise(latents.float()).to(self._device, self._dtype)
-        return decode_chunk(self.vae, raw, self._state).float()
+        scaled = latents.float() if self._scale is LatentScale.NORMALISED else denormalise(latents.float())
+        scaled = scaled.to(self.device, self._dtype)
+        if is_tae(self._module):
+            return decode_tae_chunk(self._module, scaled, self._state).float()
+        return decode_chunk(self._module, scaled, self._state).float().add(1).div(2)

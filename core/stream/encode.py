@@ -29,11 +29,13 @@ def encode_clip(vae: nn.Module, frames: Tensor) -> Tensor:
     return normalise(encode_chunk(vae, pixels, VAEState()).float())
 
 
-def image_anchor(encode: Callable[[Tensor], Tensor], config: StreamConfig) -> ImageAnchor | None:
+def image_anchor(
+    encode: Callable[[Tensor], Tensor], config: StreamConfig, ready: Callable[[], object] = lambda: None
+) -> ImageAnchor | None:
     """What encodes the first context frame of a rollout; None for videos without rollouts.
 
-    encode: as `ImageAnchor`'s.
+    encode, ready: as `ImageAnchor`'s.
     """
     if config.rollout is None or not config.rollout.context:
         return None
-    return ImageAnchor(encode, config.rollout.context)
+    return ImageAnchor(encode, config.rollout.context, ready)

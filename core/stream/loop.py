@@ -68,7 +68,7 @@ def stream_chunks(
         material: latents to begin with or to change.
         prompts: later prompts, maybe changed from outside while the stream runs.
         anchor: for rollouts, encodes the first context frame as an image; it must be given every chunk's decoded
-            frames before the stream goes on. None takes the context's latents as they are.
+            frames before it needs them. None takes the context's latents as they are.
 
     Yields:
         `PassDone` after every pass, `ContextComputed` after a clean pass over finished latents, `HeadsClassified`

@@ -46,13 +46,21 @@ class ImageAnchor:
     So its last pixel frame is encoded as an image (demo code of CausVid and Krea Realtime).
     """
 
-    def __init__(self, encode: Callable[[Tensor], Tensor], context: int):
-        """encode: frame [B, 1, H, W, 3] fp32 in [0, 1] -> latent [B, C, 1, h, w] in the backbone's scale."""
+    def __init__(
+        self, encode: Callable[[Tensor], Tensor], context: int, ready: Callable[[], object] = lambda: None
+    ):
+        """
+        Args:
+            encode: frame [B, 1, H, W, 3] fp32 in [0, 1] -> latent [B, C, 1, h, w] in the backbone's scale.
+            context: latent frames that a rollout begins with.
+            ready: waits until all frames have been added, where that is done beside the stream.
+        """
         self._encode = encode
+        self._ready = ready
         self._frames: deque[Tensor] = deque(maxlen=1 + FRAMES_PER_LATENT * (context - 1))
 
     def add(self, frames: Tensor) -> None:
-        """Take the decoded frames [B, T, H, W, 3] of the chunk just finished, before the stream goes on."""
+        """Take the decoded frames [B, T, H, W, 3] of the next finished chunk, before the next `apply`."""
         self._frames.extend(frames.split(1, dim=1))
 
     def apply(self, latents: Tensor) -> Tensor:
@@ -61,6 +69,7 @@ class ImageAnchor:
         Raises:
             DummyForcingError: nobody has given the decoded frames.
         """
+        self._ready()
         if len(self._frames) < self._frames.maxlen:
             raise DummyForcingError(
                 f"a rollout begins with {self._frames.maxlen} decoded frames, but {len(self._frames)} were given; "
