@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .device import numbers_on
 from .plan import Ranges, ReadPlan, check_bias, joined
 
 
@@ -21,8 +22,8 @@ class BlockPlan:
     reads nothing yields zeros.
 
     Attributes:
-        offsets: int32 [heads * query_blocks + 1], from 0 to n.
-        ranges: int32 [n, 2], on the device of the keys.
+        offsets: int32 [heads * query_blocks + 1], from 0 to at most n.
+        ranges: int32 [n, 2], on the device of the keys; those beyond the last offset are nobody's.
         heads: attention heads.
         block_q: queries in a block.
         bias: [heads, keys] fp32, see `ReadPlan`.
@@ -52,8 +53,8 @@ class BlockPlan:
 
     def _check_values(self) -> None:
         edges = self.offsets
-        if edges[0] != 0 or edges[-1] != self.ranges.shape[0] or (edges.diff() < 0).any():
-            raise ValueError(f"offsets must rise from 0 to {self.ranges.shape[0]}, the number of ranges")
+        if edges[0] != 0 or edges[-1] > self.ranges.shape[0] or (edges.diff() < 0).any():
+            raise ValueError(f"offsets must rise from 0 to {self.ranges.shape[0]} or less, the number of ranges")
         if (self.ranges < 0).any():
             raise ValueError("key ranges must not be negative")
 
@@ -105,22 +106,22 @@ class BlockPlan:
         row = torch.searchsorted(self.offsets[1:].contiguous(), each, right=True)
         start, end = self.ranges.clamp(0, keys).long().unbind(1)
         step = (start < end).to(torch.int32)
-        edges = torch.zeros(rows, keys + 1, dtype=torch.int32, device=device)
+        edges = torch.zeros(rows + 1, keys + 1, dtype=torch.int32, device=device)  # the last row is nobody's
         edges.index_put_((row, start), step, accumulate=True)
         edges.index_put_((row, end), -step, accumulate=True)
-        read = edges.cumsum(1)[:, :keys] > 0
+        read = edges[:rows].cumsum(1)[:, :keys] > 0
         return read.view(self.heads, self.query_blocks, keys)
 
 
 @lru_cache(maxsize=256)
 def _rows(ranges: tuple[Ranges, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Offsets and ranges of one block a head; kept, because copying them to a device is a wait."""
+    """Offsets and ranges of one block a head; kept, because copying them to a device takes time."""
     pairs, offsets = [], [0]
     for head in ranges:
         pairs.extend(joined(head))
         offsets.append(len(pairs))
     with torch.inference_mode(False):
         return (
-            torch.tensor(offsets, dtype=torch.int32, device=device),
-            torch.tensor(pairs, dtype=torch.int32, device=device).reshape(-1, 2),
+            numbers_on(offsets, torch.int32, device),
+            numbers_on(pairs, torch.int32, device).reshape(-1, 2),
         )

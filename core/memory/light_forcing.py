@@ -174,6 +174,9 @@ class LightForcingRun:
         choice = self.config.choose(past, clock.frames, self.blocks_per_frame, sparsity)
         return 1.0 if choice is None else choice.blocks / (len(choice.eligible) * self.blocks_per_frame)
 
+    def report(self) -> None:
+        """`share` says it all."""
+
     def growth(self, retention: Retention) -> ChunkGrowth:
         """Of heads with this retention."""
         chunk, window = self.shape.keep.chunk_frames, None
@@ -269,6 +272,6 @@ def _past_ranges(view: KVView) -> Iterator[tuple[int, int]]:
             yield start, min(end, view.own[0])
 
 
-def _frame_starts(view: KVView, tokens: int) -> list[int]:
+def _frame_starts(view: KVView, tokens: int) -> tuple[int, ...]:
     """Where the keys of each frame begin, in the order of `view.frames`."""
-    return [first for start, end in view.plan.ranges[0] for first in range(start, end, tokens)]
+    return tuple(first for start, end in view.plan.ranges[0] for first in range(start, end, tokens))

@@ -15,6 +15,7 @@ from .clock import ChunkClock
 from .keep import Allocation, KeepRun
 from .merge import KVStore, MergeMethod, Unmerged
 from .select import AllKeys, Selection, SelectMethod, SelectShape
+from .select_report import SelectReport
 from .store import StoreHeads, StoreLayout
 from .view import KVView
 
@@ -33,13 +34,15 @@ class MemoryStatus:
 
     bytes: of keys and values allocated, over all layers. history_frames: latent frames of history held by a head,
     mean over layers and heads. roles: head roles [layers, heads] once a policy has assigned them. masses: attention
-    masses [layers, heads, 3] that the roles follow from, if they were measured.
+    masses [layers, heads, 3] that the roles follow from, if they were measured. selected: what a select method
+    that depends on the keys has read.
     """
 
     bytes: int
     history_frames: float
     roles: Tensor | None
     masses: Tensor | None
+    selected: SelectReport | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class Memory:
             history_frames=frames / (len(self._layers) * self.heads) if self._layers else 0.0,
             roles=self._keep.roles,
             masses=self._keep.masses,
+            selected=self._select.report(),
         )
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock) -> Tensor:
@@ -227,7 +231,8 @@ class Memory:
         for member in allocation:
             if member.heads:
                 packed.setdefault((member.retention.held(committed), self._slots(member)), []).append(member)
-        scored = bool(self._observers) and self._keep.roles is None
+        regroups = self._keep.frames_before_regroup(None) is not None
+        scored = regroups or (bool(self._observers) and self._keep.roles is None)
         packs = [(tuple(members), slots) for (_, slots), members in packed.items()]
         stores = [self._merge.store(*pack, scored) for pack in packs]
         if old is not None:

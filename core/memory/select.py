@@ -11,6 +11,7 @@ from ...kernels import Dense, attend
 from .clock import ChunkClock
 from .keep import KeepShape
 from .retention import Retention
+from .select_report import SelectReport
 from .store import StoreHeads, StoreLayout
 from .view import KVView
 
@@ -65,6 +66,10 @@ class SelectRun(Protocol):
         """
         ...
 
+    def report(self) -> SelectReport | None:
+        """What has been read so far; None where `share` says it all."""
+        ...
+
 
 class SelectMethod(Protocol):
     """A method of the select slot: frozen, JSON-serialisable configuration."""
@@ -91,6 +96,9 @@ class AllKeys:
 
     def share(self, retention: Retention, clock: ChunkClock) -> float:
         return 1.0
+
+    def report(self) -> None:
+        return None
 
     @property
     def bytes(self) -> int:

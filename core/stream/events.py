@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..memory.clock import ChunkClock
+from ..memory.select_report import SelectReport
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class ChunkDone:
         seconds: wall-clock time spent in the model for this chunk, not counting time between events.
         kv_bytes: bytes of keys and values allocated after the commit.
         history_frames: latent frames of history that a head holds after the commit, mean over layers and heads.
+        selected: what a select method that depends on the keys has read so far.
     """
 
     clock: ChunkClock
@@ -67,6 +69,7 @@ class ChunkDone:
     seconds: float
     kv_bytes: int
     history_frames: float
+    selected: SelectReport | None = None
 
 
 Event = PassDone | ContextComputed | HeadsClassified | ChunkDone

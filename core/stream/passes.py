@@ -76,7 +76,7 @@ class Passes:
             self.announced = HeadsClassified(status.roles, status.masses)
             yield self.announced
         seconds, self.seconds = self.seconds, 0.0
-        yield ChunkDone(clock, x, seconds, status.bytes, status.history_frames)
+        yield ChunkDone(clock, x, seconds, status.bytes, status.history_frames, status.selected)
 
     def _has_news(self, status: MemoryStatus) -> bool:
         """Whether heads have got roles for the first time, or others by a new measurement."""
@@ -86,6 +86,9 @@ class Passes:
 
 
 def _wait_for(device: torch.device) -> None:
-    """Kernels run asynchronously on a GPU: wait once a chunk, so that times mean something."""
+    """Kernels run asynchronously on a GPU: wait once a chunk, so that times mean something.
+
+    For those of the model alone: a decoder may be at work on another stream.
+    """
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..heads.roles import heads_to_dict
+from ..memory.select_report import SelectReport
 from ..wan.vae_stream import FRAMES_PER_LATENT
 from .config import StreamConfig
 from .events import ChunkDone, Event, HeadsClassified, PassDone
@@ -48,6 +49,7 @@ class RunReport:
         passes, passes_skipped: over all chunks, clean passes included; how many of them ran without the blocks.
         roles: int64 [layers, heads] if heads were given roles, and the fp32 masses [layers, heads, 3] behind them
             if these were measured.
+        selected: what a select method that depends on the keys has read.
     """
 
     latent_frames: int
@@ -62,6 +64,7 @@ class RunReport:
     passes_skipped: int
     roles: Tensor | None = None
     masses: Tensor | None = None
+    selected: SelectReport | None = None
 
     @property
     def dit_fps(self) -> float:
@@ -86,7 +89,8 @@ class RunReport:
             "passes",
             "passes_skipped",
         )
-        return {name: getattr(self, name) for name in names} | {"heads": heads_to_dict(self.roles)}
+        found = {name: getattr(self, name) for name in names} | {"heads": heads_to_dict(self.roles)}
+        return found | {"selected": self.selected and self.selected.to_dict()}
 
 
 @dataclass
@@ -103,6 +107,7 @@ class Tally:
     kv_peak_bytes: int = 0
     history_frames: float = 0.0
     classified: HeadsClassified | None = None
+    selected: SelectReport | None = None
 
     def add(self, event: Event) -> None:
         """Take the next event into account."""
@@ -118,6 +123,7 @@ class Tally:
             self.kv_bytes = event.kv_bytes
             self.kv_peak_bytes = max(self.kv_peak_bytes, event.kv_bytes)
             self.history_frames = event.history_frames
+            self.selected = event.selected
 
     @property
     def standing(self) -> Standing:
@@ -146,6 +152,7 @@ class Tally:
             passes_skipped=self.passes_skipped,
             roles=self.classified.roles if self.classified else None,
             masses=self.classified.masses if self.classified else None,
+            selected=self.selected,
         )
 
 
@@ -160,8 +167,15 @@ def describe_run(report: RunReport) -> str:
     return (
         f"{report.pixel_frames} frames in {report.seconds:.1f} s: {report.dit_fps:.2f} DiT FPS, "
         f"{report.end_to_end_fps:.2f} FPS end to end, KV {format_bytes(report.kv_bytes)} "
-        f"(peak {format_bytes(report.kv_peak_bytes)}){skipped}"
+        f"(peak {format_bytes(report.kv_peak_bytes)}){skipped}{_describe_selected(report.selected)}"
     )
+
+
+def _describe_selected(selected: SelectReport | None) -> str:
+    if selected is None:
+        return ""
+    recall = "" if selected.recall is None else f" (a search finds {selected.recall:.0%} of the attention)"
+    return f", {selected.density:.0%} of the keys read{recall}"
 
 
 def format_bytes(count: float) -> str:
