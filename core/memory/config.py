@@ -13,12 +13,14 @@ from torch import nn
 from ...kernels import Dense as DenseAttention
 from ...kernels import attend_densely
 from ..errors import DummyForcingError
+from .ann_sa import AnnSA
 from .dense import Dense
 from .dummy_forcing import DummyForcing
 from .keep import KeepPolicy, KeepShape
 from .light_forcing import LightForcing
 from .memory import AttentionObserver, Memory
 from .merge import MergeMethod, Unmerged
+from .quantised_kv import QuantisedKV
 from .rope import Absolute, Relative
 from .select import AllKeys, SelectMethod
 from .store import StoreLayout
@@ -33,10 +35,10 @@ KEEP_METHODS: dict[str, type] = {
 }
 """Methods of the keep slot by the name they have in JSON and on the command line."""
 
-MERGE_METHODS: dict[str, type] = {"none": Unmerged, "temp_cache": TempCache}
+MERGE_METHODS: dict[str, type] = {"none": Unmerged, "temp_cache": TempCache, "quantised": QuantisedKV}
 """Methods of the merge slot."""
 
-SELECT_METHODS: dict[str, type] = {"all": AllKeys, "light_forcing": LightForcing}
+SELECT_METHODS: dict[str, type] = {"all": AllKeys, "light_forcing": LightForcing, "ann": AnnSA}
 """Methods of the select slot."""
 
 ROPE_METHODS: dict[str, type] = {"absolute": Absolute, "relative": Relative}
