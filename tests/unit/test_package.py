@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
 
+# Of those that the registry knows; an unknown one empties its whole list.
+REGISTRY_CLASSIFIERS = {"Operating System :: OS Independent", "Environment :: GPU :: NVIDIA CUDA"}
+
 
 def requirements() -> list[str]:
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
@@ -70,4 +73,21 @@ def test_registry_fields():
     project, comfy = PYPROJECT["project"], PYPROJECT["tool"]["comfy"]
     assert project["license"] == {"text": "Apache-2.0"}
     assert project["urls"]["Repository"].startswith("https://")
-    assert comfy["PublisherId"] and comfy["DisplayName"]
+    assert comfy["PublisherId"] and comfy["DisplayName"] and comfy["requires-comfyui"]
+    assert set(project["classifiers"]) <= REGISTRY_CLASSIFIERS
+
+
+def test_registry_pictures():
+    """The registry takes a square icon of up to 400 pixels and a banner of 21:9, by their address."""
+    from PIL import Image
+
+    with Image.open(picture("Icon")) as icon:
+        assert icon.width == icon.height <= 400
+    with Image.open(picture("Banner")) as banner:
+        assert banner.width * 9 == banner.height * 21
+
+
+def picture(name: str) -> Path:
+    """The file in this checkout that an address of the registry's metadata will show."""
+    address = PYPROJECT["tool"]["comfy"][name]
+    return ROOT / address.split("/main/", 1)[1]
