@@ -78,14 +78,8 @@ def run_video(
         config = job.config
         show = stack.enter_context(progress_line(console, job.title, config.total_chunks, len(config.sigmas)))
         anchor = ahead = None
-
-        def take(frames: Tensor) -> None:
-            if anchor is not None:
-                anchor.add(frames)
-            sink(frames[0])
-
         if sink is not None:
-            ahead = stack.enter_context(contextlib.closing(DecodeAhead(model.begin_decoding(), take)))
+            ahead = stack.enter_context(contextlib.closing(DecodeAhead(model.begin_decoding())))
             anchor = image_anchor(partial(encode_clip, model.vae), config, ahead.wait)
         stream = stream_video(
             model.backbone,
@@ -98,11 +92,17 @@ def run_video(
             anchor=anchor,
         )
         stack.enter_context(contextlib.closing(stream))
+
+        def take(frames: Tensor) -> None:
+            if anchor is not None:
+                anchor.add(frames)
+            sink(frames[0])
+
         for event in stream:
             tally.add(event)
             show(tally.standing)
             if ahead is not None and isinstance(event, ChunkDone):
-                ahead.add(event.latents)
+                ahead.add(event.latents, take)
         if ahead is not None:
             ahead.wait()
         if finish is not None:

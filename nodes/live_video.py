@@ -37,9 +37,12 @@ class LiveVideo:
             raise comfy.model_management.InterruptProcessingException
 
     def add_chunk(self, frames: Tensor, standing: Standing) -> None:
-        """The frames [T, H, W, 3] of the chunk just finished; then what has been asked of the next."""
+        """The frames [T, H, W, 3] of a finished chunk; callable from any thread."""
         self._chunks_done = standing.chunks_done
         self._stream.add_chunk(frames, standing)
+
+    def take_prompt(self, standing: Standing) -> None:
+        """What has been asked of the next chunk; call it between two, on the thread that samples."""
         self.prompts.take(self._stream, standing.chunks_done)
 
     def __enter__(self) -> LiveVideo:

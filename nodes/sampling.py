@@ -29,7 +29,7 @@ def run_stream(
     patch: ModelPatch,
     consumer: Callable[[Event], None],
     observers: Sequence[AttentionObserver] = (),
-    vae=None,
+    vaes: Sequence = (),
     keep_partial: bool = True,
     given: Material = NOTHING,
     prompts: PromptPlan = NO_LATER_PROMPTS,
@@ -37,9 +37,9 @@ def run_stream(
 ) -> None:
     """Sample a video under a guider of its own and hand every event to the consumer.
 
-    The guider is given latents of one chunk, so that nothing grows with the length. A VAE given here is loaded
-    together with the model and stays loaded, so that chunks can be decoded in between. `given` are raw latents as a
-    VAE makes them; the others are as in `stream_chunks`.
+    The guider is given latents of one chunk, so that nothing grows with the length. VAEs given here are loaded
+    together with the model and stay loaded, so that chunks can be decoded in between. `given` are raw latents as
+    a VAE makes them; the others are as in `stream_chunks`.
     """
     patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})
@@ -48,8 +48,8 @@ def run_stream(
     options[host.RECACHE_KEY] = prompts.recached(patch.loop.rolling, facts.family if facts else None)
     if given.opening is not None:
         host.set_start_latents(options, given.opening)
-    if vae is not None:
-        patched.set_additional_models(VAE_KEY, [vae.patcher])
+    if vaes:
+        patched.set_additional_models(VAE_KEY, [vae.patcher for vae in vaes])
     guider = comfy.samplers.CFGGuider(patched)
     guider.inner_set_conds({"positive": positive})
     channels = host.causal_backbone(patched).in_dim

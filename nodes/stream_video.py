@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import folder_paths
 import torch
@@ -15,13 +17,16 @@ from torch import Tensor
 from ..core.errors import DummyForcingError
 from ..core.heads.roles import describe_roles
 from ..core.media.video import VideoWriter
+from ..core.stream.config import StreamConfig
+from ..core.stream.decode import StreamingDecoder
+from ..core.stream.decode_ahead import DecodeAhead
 from ..core.stream.encode import image_anchor
 from ..core.stream.events import ChunkDone, Event
 from ..core.stream.material import Material
 from ..core.stream.prompt_times import FRAME_RATE
-from ..core.stream.rollout import ImageAnchor
-from ..core.stream.tally import RunReport, describe_run, pixel_frames
+from ..core.stream.tally import RunReport, Standing, describe_run, pixel_frames
 from . import host
+from .decoders import light_decoder, streaming_decoder
 from .given_video import count_latents, to_latents
 from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
 from .live import LiveView
@@ -30,7 +35,6 @@ from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
 from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
 from .sampling import run_stream
-from .vae_decoder import streaming_decoder
 
 
 class StreamARVideo(io.ComfyNode):
@@ -109,6 +113,14 @@ class StreamARVideo(io.ComfyNode):
                     tooltip="Encodes what you type below the video while it is made. Leave it out to do without.",
                 ),
                 *clean_pass_inputs(),
+                io.Vae.Input(
+                    "decoder",
+                    optional=True,
+                    tooltip=(
+                        "A light decoder in place of the VAE's own, many times faster at a little quality: "
+                        "lightvaew2_1, lighttaew2_1 or taew2_1, from Load VAE. The VAE still encodes."
+                    ),
+                ),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The finished file, in ComfyUI's temp folder."),
@@ -138,6 +150,7 @@ class StreamARVideo(io.ComfyNode):
         clip=None,
         context_noise: float = 0.0,
         refine: bool = False,
+        decoder=None,
     ) -> io.NodeOutput:
         facts, channels, patch = facts_of(model), host.causal_backbone(model).in_dim, host.model_patch(model)
         plan = plan_video(
@@ -152,9 +165,13 @@ class StreamARVideo(io.ComfyNode):
         )
         plan = replace(plan, context_noise=context_noise, refine=refine)
         config = plan.stream_config(channels, patch.loop)
-        decoder = streaming_decoder(vae, channels)
+        light = None if decoder is None else light_decoder(decoder, vae, model, channels)
+        own = streaming_decoder(vae, channels)
         given = _given(start, source, vae, plan, channels)
-        anchor = image_anchor(lambda frame: model.model.process_latent_in(vae.encode(frame[0])), config)
+
+        def encode(frame: Tensor) -> Tensor:
+            return model.model.process_latent_in(vae.encode(frame[0]))
+
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
             "dummy_forcing", folder_paths.get_temp_directory(), plan.width, plan.height
         )
@@ -162,23 +179,24 @@ class StreamARVideo(io.ComfyNode):
         started = time.perf_counter()
         with (
             VideoWriter(os.path.join(folder, file), FRAME_RATE) as video,
-            contextlib.closing(decoder),
             open_live_video(cls.hidden, plan, config, prompts, clip) as live,
         ):
-            view = LiveView(model, cls.hidden.unique_id, config, live=live)
-            recording = _Recording(view, video, decoder, keep_latents, anchor)
-            run_stream(
-                model,
-                positive,
-                plan,
-                seed,
-                patch,
-                recording,
-                vae=vae,
-                given=given,
-                prompts=live.prompts,
-                anchor=anchor,
-            )
+            view = LiveView(model, cls.hidden.unique_id, config, live=live, light=light)
+            output = _Recording(view, video, light or own, keep_latents, config, encode)
+            with contextlib.closing(output) as recording:
+                run_stream(
+                    model,
+                    positive,
+                    plan,
+                    seed,
+                    patch,
+                    recording,
+                    vaes=[vae] if light is None else [decoder, *([vae] if recording.anchor else [])],
+                    given=given,
+                    prompts=live.prompts,
+                    anchor=recording.anchor,
+                )
+                recording.wait()
             path = video.finish()
         report = view.tally.report(time.perf_counter() - started)
         latents = {"samples": model.model.process_latent_out(torch.cat(recording.latents, dim=2))}
@@ -188,15 +206,28 @@ class StreamARVideo(io.ComfyNode):
 
 
 class _Recording:
-    """Consumes a stream's events: shows, decodes and writes each chunk."""
+    """Consumes a stream's events: shows, decodes and writes each chunk.
 
-    def __init__(self, view: LiveView, video: VideoWriter, decoder, keep_latents: bool, anchor: ImageAnchor | None):
+    Decoding and writing may go on beside the sampling of the next chunk. ComfyUI moves weights about on the stream
+    that it samples on, so the decoder's work stays on it.
+    """
+
+    def __init__(
+        self,
+        view: LiveView,
+        video: VideoWriter,
+        decoder: StreamingDecoder,
+        keep_latents: bool,
+        config: StreamConfig,
+        encode: Callable[[Tensor], Tensor],
+    ):
+        """config, encode: as for `image_anchor`."""
         self.latents: list[Tensor] = []
         self._view = view
         self._video = video
-        self._decoder = decoder
         self._keep_latents = keep_latents
-        self._anchor = anchor
+        self._ahead = DecodeAhead(decoder, own_stream=False)
+        self.anchor = image_anchor(encode, config, self._ahead.wait)
 
     def __call__(self, event: Event) -> None:
         self._view.add(event)
@@ -204,12 +235,21 @@ class _Recording:
             if not self._keep_latents:
                 self.latents.clear()
             self.latents.append(event.latents.float().cpu())
-            frames = self._decoder.decode(event.latents)[0]
-            if self._anchor is not None:
-                self._anchor.add(frames[None])
-            self._video.write(frames)
-            self._view.show_frames(frames)
-            self._view.say_standing()
+            self._ahead.add(event.latents, partial(self._take, self._view.tally.standing))
+            self._view.begin_next()
+
+    def wait(self) -> None:
+        """Until every chunk has been written."""
+        self._ahead.wait()
+
+    def close(self) -> None:
+        self._ahead.close()
+
+    def _take(self, standing: Standing, frames: Tensor) -> None:
+        if self.anchor is not None:
+            self.anchor.add(frames)
+        self._video.write(frames[0])
+        self._view.show_frames(frames[0], standing)
 
 
 def _length(length: int, source) -> int:

@@ -13,7 +13,7 @@ from .decode import StreamingDecoder
 
 
 class DecodeAhead:
-    """Hands the frames of finished chunks to a sink, in order, while the caller goes on with the next chunk.
+    """Decodes finished chunks and hands on their frames, in order, while the caller goes on with the next chunk.
 
     One chunk at most is under way: `add` waits for the one before. On a GPU the decoder's work is queued at once,
     on a CUDA stream of its own, and a thread waits for the frames; on a CPU the thread decodes as well. What goes
@@ -21,7 +21,6 @@ class DecodeAhead:
 
     Args:
         decoder: closed together with this.
-        sink: takes frames [B, T, H, W, 3] fp32 in [0, 1] on the CPU; called in the thread.
         overlap: False does it all in `add`; by default on a GPU only. On a CPU both compete for the same cores.
         own_stream: False queues the decoder's work on the caller's stream, for hosts that move weights about on it.
     """
@@ -29,41 +28,41 @@ class DecodeAhead:
     def __init__(
         self,
         decoder: StreamingDecoder,
-        sink: Callable[[Tensor], object],
         overlap: bool | None = None,
         own_stream: bool = True,
     ):
         self._decoder = decoder
-        self._sink = sink
         self._on_gpu = decoder.device.type == "cuda"
         overlap = self._on_gpu if overlap is None else overlap
         self._pool = ThreadPoolExecutor(1, "dummy-forcing-decode") if overlap else None
         self._stream = torch.cuda.Stream(decoder.device) if overlap and own_stream and self._on_gpu else None
         self._job: Future | None = None
 
-    def add(self, latents: Tensor) -> None:
-        """Take the clip's next latent frames, as `StreamingDecoder.decode`; they must not be changed later."""
+    def add(self, latents: Tensor, sink: Callable[[Tensor], object]) -> None:
+        """Take the clip's next latent frames.
+
+        Args:
+            latents: as for `StreamingDecoder.decode`; they must not be changed later.
+            sink: takes their frames [B, T, H, W, 3], fp32 in [0, 1] on the CPU; called in the thread.
+        """
         if self._pool is None:
-            self._sink(self._decoder.decode(latents))
+            sink(self._decoder.decode(latents))
             return
         self.wait()
         frames = self._begin_on_gpu(latents) if self._on_gpu else partial(self._decoder.decode, latents)
-        self._job = self._pool.submit(self._hand_on, frames)
+        self._job = self._pool.submit(lambda: sink(frames()))
 
     def wait(self) -> None:
-        """Until the sink has had all frames."""
+        """Until all frames have been handed on."""
         if self._job is not None:
             self._job.result()
             self._job = None
 
     def close(self) -> None:
-        """Let the sink have the frames under way, if that still works, and free everything."""
+        """Let the frames under way be handed on, if that still works, and free everything."""
         if self._pool is not None:
             self._pool.shutdown()
         self._decoder.close()
-
-    def _hand_on(self, frames: Callable[[], Tensor]) -> None:
-        self._sink(frames())
 
     def _begin_on_gpu(self, latents: Tensor) -> Callable[[], Tensor]:
         callers = torch.cuda.current_stream(self._decoder.device)
