@@ -137,6 +137,7 @@ class SamplingRun:
         clock = self.clock or branch.derive_clock(x, timestep, start_frame)
         if clock.frame_sigmas is not None:
             timestep = timesteps_for(clock, x)
+        home = replace(home, attention=branch.memory.prompt_attention(home.attention, clock))
         flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home, branch.skip)
         if clock.clean:
             branch.memory.commit(clock)

@@ -79,19 +79,19 @@ class SignHash:
     def index(self, keys: Tensor, valid: Tensor | None, heads: tuple[int, ...]) -> tuple[Tensor, None]:
         """A hash of each key about the mean of its head."""
         centre = _mean(keys, valid)
-        codes = [self._codes(part - centre, heads) for part in _slices(keys)]
+        codes = [self.codes(part - centre, heads) for part in _slices(keys)]
         return _without(torch.cat(codes, dim=1), valid, self.buckets), None
 
     def visits(
         self, q: Tensor, centroids: Centroids | None, block: int, heads: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
         """Queries by hash; the buckets near those that occur in a block."""
-        codes = self._codes(q.transpose(0, 1).float(), heads)
+        codes = self.codes(q.transpose(0, 1).float(), heads)
         order = codes.argsort(dim=1, stable=True)
-        near = _near(self.bits, self.radius, q.device)
-        return order, in_blocks(near[codes], order, block).any(dim=2)
+        visits = near_codes(self.bits, self.radius, q.device)[codes]
+        return order, in_blocks(visits, order, block).any(dim=2)
 
-    def _codes(self, x: Tensor, heads: tuple[int, ...]) -> Tensor:
+    def codes(self, x: Tensor, heads: tuple[int, ...]) -> Tensor:
         """Hashes of fp32 [H, N, D]: int64 [H, N]."""
         signs = (
             x
@@ -168,7 +168,7 @@ def nearest(keys: Tensor, centroids: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _near(bits: int, radius: int, device: torch.device) -> Tensor:
+def near_codes(bits: int, radius: int, device: torch.device) -> Tensor:
     """Which codes differ in at most `radius` bits: bool [2^bits, 2^bits]."""
     codes = torch.arange(1 << bits)
     differ = (codes[:, None] ^ codes)[..., None] >> torch.arange(bits) & 1

@@ -13,7 +13,9 @@ from torch import nn
 from ...kernels import Dense as DenseAttention
 from ...kernels import attend_densely
 from ..errors import DummyForcingError
+from .ann_ca import AnnCA
 from .ann_sa import AnnSA
+from .cross import AllTokens, CrossMethod
 from .dense import Dense
 from .dummy_forcing import DummyForcing
 from .keep import KeepPolicy, KeepShape
@@ -41,6 +43,9 @@ MERGE_METHODS: dict[str, type] = {"none": Unmerged, "temp_cache": TempCache, "qu
 SELECT_METHODS: dict[str, type] = {"all": AllKeys, "light_forcing": LightForcing, "ann": AnnSA}
 """Methods of the select slot."""
 
+CROSS_METHODS: dict[str, type] = {"all": AllTokens, "ann": AnnCA}
+"""Methods of the cross slot."""
+
 ROPE_METHODS: dict[str, type] = {"absolute": Absolute, "relative": Relative}
 """Where kept keys are on the time axis."""
 
@@ -48,6 +53,7 @@ _SLOTS: dict[str, dict[str, type]] = {
     "keep": KEEP_METHODS,
     "merge": MERGE_METHODS,
     "select": SELECT_METHODS,
+    "cross": CROSS_METHODS,
     "rope": ROPE_METHODS,
 }
 
@@ -57,13 +63,14 @@ class MemoryConfig:
     """What a video keeps and reads.
 
     `keep` decides which frames each head retains, `merge` how these are held, `select` which of them a query reads,
-    `rope` where they are on the time axis.
+    `rope` where they are on the time axis, `cross` which tokens of the prompt are read.
     """
 
     keep: KeepPolicy = field(default_factory=Dense)
     rope: Absolute | Relative = field(default_factory=Absolute)
     merge: MergeMethod = field(default_factory=Unmerged)
     select: SelectMethod = field(default_factory=AllKeys)
+    cross: CrossMethod = field(default_factory=AllTokens)
 
     def __post_init__(self) -> None:
         if isinstance(self.rope, Relative) and self.keep.keeps_all:
@@ -127,7 +134,8 @@ def build_memory(
         grid=video.grid,
     )
     keep = config.keep.begin(KeepShape(layers, heads, video.chunk_frames, video.first_frames))
-    return Memory(heads, layout, keep, video.total_frames, observers, dense, config.merge, config.select)
+    slots = config.merge, config.select, config.cross
+    return Memory(heads, layout, keep, video.total_frames, observers, dense, *slots)
 
 
 def _after(rope: Absolute | Relative, total_frames: int | None) -> int | None:

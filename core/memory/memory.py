@@ -12,6 +12,7 @@ from torch import Tensor
 from ...kernels import Dense, attend_densely, head_index
 from ..errors import DummyForcingError
 from .clock import ChunkClock
+from .cross import AllTokens, CrossMethod
 from .keep import Allocation, KeepRun
 from .merge import KVStore, MergeMethod, Unmerged
 from .select import AllKeys, Selection, SelectMethod, SelectShape
@@ -86,6 +87,7 @@ class Memory:
         dense: Dense = attend_densely,
         merge: MergeMethod | None = None,
         select: SelectMethod | None = None,
+        cross: CrossMethod | None = None,
     ):
         self.layout = layout
         self.heads = heads
@@ -95,6 +97,7 @@ class Memory:
         self._given_observers = observers
         self._merge = (merge or Unmerged()).begin(layout)
         self._select_method = select or AllKeys()
+        self._cross = (cross or AllTokens()).begin()
         self._layers: list[list[HeadGroup]] = []
         self._start(cut=None)
 
@@ -155,6 +158,10 @@ class Memory:
         view = group.store.view(clock)
         self._observe(layer, group.store, q, view, clock)
         return group.selection.attend(q, view, clock, self._dense)
+
+    def prompt_attention(self, dense: Dense, clock: ChunkClock) -> Dense:
+        """What cross-attention of this pass runs in place of `dense`."""
+        return self._cross.attention(dense, clock)
 
     def commit(self, clock: ChunkClock) -> None:
         """Keep the clean pass's K/V, then let the policy reassign heads, for all layers at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -121,7 +122,8 @@ class BackboneDenoiser:
     def flow(self, x: Tensor, clock: ChunkClock) -> Tensor:
         """One pass: the predicted flow of x, noise minus data."""
         t = timesteps_for(clock, x)
-        return forward_chunk(self._backbone, x, t, self._prompt, self._memory, clock, self._home, self._skip)
+        home = replace(self._home, attention=self._memory.prompt_attention(self._home.attention, clock))
+        return forward_chunk(self._backbone, x, t, self._prompt, self._memory, clock, home, self._skip)
 
     def close(self) -> None:
         self._memory.close()
