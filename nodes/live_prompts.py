@@ -11,7 +11,7 @@ from ..core.stream.prompt_times import FRAME_RATE, PromptPlan
 from ..core.stream.prompts import PromptSchedule
 from .live_stream import LiveStream, PromptMark
 
-NO_CLIP = "connect a CLIP to the node to change the prompt while the video is made"
+NO_CLIP = "To change the prompt while the video is made, connect a CLIP to the node."
 
 
 class LivePrompts:

@@ -28,7 +28,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
     async def list_streams(request: web.Request) -> web.Response:
         workflow_id = request.query.get("workflow_id", "")
         if not 0 < len(workflow_id) <= _MOST_ID:
-            return _refuse(400, "give the workflow_id of an open workflow")
+            return _refuse(400, "Give the workflow_id of an open workflow.")
         return _answer({"streams": [stream.state() for stream in streams.of_workflow(workflow_id)]})
 
     @routes.get(one)
@@ -39,7 +39,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
     async def get_chunk(request: web.Request) -> web.StreamResponse:
         file = _stream(request, streams).chunk_file(int(request.match_info["index"]))
         if file is None or not file.is_file():
-            return _refuse(404, "this chunk is not there")
+            return _refuse(404, "This chunk is not there.")
         # no-store: the browser would else keep hours of video on the user's disk.
         headers = {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(file, headers={**headers, "Cache-Control": "no-store"})
@@ -49,7 +49,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
         stream, body = _stream(request, streams), await _body(request)
         text = body.get("text")
         if not isinstance(text, str) or not text.strip() or len(text) > MOST_TEXT:
-            return _refuse(400, f"text is a prompt of 1 to {MOST_TEXT} characters")
+            return _refuse(400, f"A prompt has 1 to {MOST_TEXT} characters.")
         refused = stream.ask_prompt(text.strip())
         return _refuse(409, refused) if refused else _answer(stream.state())
 
@@ -57,7 +57,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
     async def stop(request: web.Request) -> web.Response:
         stream, _ = _stream(request, streams), await _body(request)
         if not stream.running:
-            return _refuse(409, "the video is over")
+            return _refuse(409, "The video is over.")
         stream.ask_stop()
         return _answer(stream.state())
 
@@ -65,25 +65,25 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
 def _stream(request: web.Request, streams: LiveStreams) -> LiveStream:
     found = streams.find(request.match_info["prompt_id"], request.match_info["stream_id"])
     if found is None:
-        raise web.HTTPNotFound(**_error("there is no such stream"))
+        raise web.HTTPNotFound(**_error("There is no such stream."))
     return found
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The JSON object sent. Other content types go without preflight, so any page could send them: refused."""
     if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(**_error("send application/json"))
+        raise web.HTTPUnsupportedMediaType(**_error("Send application/json."))
     data = await request.content.read(_MOST_BODY + 1)
     while len(data) <= _MOST_BODY and (more := await request.content.read(_MOST_BODY + 1 - len(data))):
         data += more
     if len(data) > _MOST_BODY:
-        raise web.HTTPRequestEntityTooLarge(_MOST_BODY, len(data), **_error(f"send at most {_MOST_BODY} bytes"))
+        raise web.HTTPRequestEntityTooLarge(_MOST_BODY, len(data), **_error(f"Send at most {_MOST_BODY} bytes."))
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):  # of bytes that are no UTF-8, too
         body = None
     if not isinstance(body, dict):
-        raise web.HTTPBadRequest(**_error("send a JSON object"))
+        raise web.HTTPBadRequest(**_error("Send a JSON object."))
     return body
 
 

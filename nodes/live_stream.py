@@ -88,6 +88,7 @@ class LiveStream:
         self._lock = threading.Lock()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="live stream")
         self._room = threading.Semaphore(_WAITING_CHUNKS)
+        self._started = time.time()
         self._status: Status = "running"
         self._revision = 0
         self._chunks: list[tuple[int, int]] = []  # frames and bytes of each
@@ -145,7 +146,7 @@ class LiveStream:
     def ask_prompt(self, text: str) -> str | None:
         """Another prompt from the next chunk on; gives why not, if it cannot be."""
         with self._lock:
-            refused = self._no_prompt_box if self._status == "running" else "the video is over"
+            refused = self._no_prompt_box if self._status == "running" else "The video is over."
             if refused is None:
                 self._asked, self._refused = text, None
         self._tell()
@@ -170,6 +171,7 @@ class LiveStream:
                 "id": self.id,
                 **asdict(self.place),
                 **asdict(self.size),
+                "started": self._started,
                 "revision": self._revision,
                 "status": self._status,
                 "stopping": self._stop and self._status == "running",

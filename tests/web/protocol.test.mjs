@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { findNode, supersedes } from "../../web/live/nodes.js";
+import { Protocol } from "../../web/live/protocol.js";
+import { byteSize, clockTime, figures, standing } from "../../web/live/words.js";
+
+const STATE = { prompt_id: "p/1", id: "s" };
+
+function server(answer, status = 200) {
+  const asked = [];
+  const fetchApi = async (path, options) => {
+    asked.push([path, options?.method ?? "GET", options?.body]);
+    return new Response(JSON.stringify(answer), { status });
+  };
+  return [new Protocol({ fetchApi }), asked];
+}
+
+test("requests go to the routes of the protocol", async () => {
+  const [protocol, asked] = server({ streams: [STATE] });
+  assert.deepEqual(await protocol.list("a b"), [STATE]);
+  await protocol.chunk(STATE, 3);
+  await protocol.changePrompt(STATE, "a red circle");
+  await protocol.stop(STATE);
+  const one = "/dummy_forcing/streams/p%2F1/s";
+  assert.deepEqual(asked, [
+    ["/dummy_forcing/streams?workflow_id=a%20b", "GET", undefined],
+    [`${one}/chunks/3`, "GET", undefined],
+    [`${one}/prompt`, "POST", '{"text":"a red circle"}'],
+    [`${one}/stop`, "POST", "{}"],
+  ]);
+});
+
+test("what the server refuses is said in its words", async () => {
+  const [refusing] = server({ error: "The video is over." }, 409);
+  await assert.rejects(refusing.stop(STATE), { message: "The video is over." });
+});
+
+test("nodes are found in subgraphs", () => {
+  const graph = (nodes) => ({ getNodeById: (id) => nodes[id] });
+  const inner = { id: 5 };
+  const root = graph({ 12: { id: 12, subgraph: graph({ 5: inner }) }, 5: { id: 5 } });
+  assert.equal(findNode(root, "12:5"), inner);
+  assert.equal(findNode(root, "5").id, 5);
+  assert.equal(findNode(root, "5:12"), null);
+  assert.equal(findNode(root, "7"), null);
+});
+
+test("old news and old streams do not come back", () => {
+  const shown = { id: "a", revision: 3, started: 10 };
+  assert.ok(supersedes(shown, null));
+  assert.ok(supersedes({ id: "a", revision: 4, started: 10 }, shown));
+  assert.ok(!supersedes({ id: "a", revision: 3, started: 10 }, shown));
+  assert.ok(supersedes({ id: "b", revision: 0, started: 11 }, shown));
+  assert.ok(!supersedes({ id: "b", revision: 9, started: 9 }, shown));
+});
+
+test("numbers read like a clock and a size", () => {
+  assert.deepEqual([0, 75.4, 3700, -1].map(clockTime), ["0:00", "1:15", "1:01:40", "0:00"]);
+  assert.deepEqual([12, 1536, 3 * 2 ** 20, 5 * 2 ** 30].map(byteSize), ["12 B", "1.5 KiB", "3.0 MiB", "5.0 GiB"]);
+});
+
+test("a stream says where it stands", () => {
+  const running = { status: "running", chunks: 7, stopping: false };
+  assert.equal(standing(running, 0), "waiting for the first chunk");
+  assert.equal(standing(running, 3), "chunk 3/7");
+  assert.equal(standing({ ...running, chunks: null }, 3), "chunk 3");
+  assert.equal(standing({ ...running, stopping: true }, 3), "stopping after chunk 3/7");
+  assert.equal(standing({ ...running, status: "stopped" }, 3), "stopped after chunk 3/7");
+  const costs = { ...running, fps: 3.21, kv_bytes: 2 ** 20, seconds_left: 61.2 };
+  assert.deepEqual(figures(costs), ["3.2 FPS", "KV 1.0 MiB", "1:02 left"]);
+  assert.deepEqual(figures({ ...costs, status: "finished" }), ["3.2 FPS", "KV 1.0 MiB"]);
+  assert.deepEqual(figures({ ...running, fps: null, kv_bytes: null, seconds_left: null }), []);
+});

@@ -1,0 +1,255 @@
+// The player on a node: the picture, the timeline, what the stream costs, and what can be asked of it.
+
+import { ChunkCache } from "./chunk_cache.js";
+import { unpack } from "./frame_pack.js";
+import { Playback } from "./playback.js";
+import { Timeline, promptAt } from "./timeline.js";
+import { buildView } from "./view.js";
+import { clockTime, figures, standing } from "./words.js";
+
+const AHEAD = 6; // frames decoded before they are due
+const RETRY_MS = 1000; // after a chunk did not come
+
+export class Player {
+  constructor(protocol) {
+    this.protocol = protocol;
+    this.view = buildView();
+    this.element = this.view.root;
+    this.state = null;
+    this.visible = true;
+    this.listen();
+    this.observer = new IntersectionObserver(([entry]) => this.see(entry.isIntersecting));
+    this.observer.observe(this.element);
+    this.resizes = new ResizeObserver(() => this.drawTimeline());
+    this.resizes.observe(this.view.marks);
+  }
+
+  /** Take news of the stream, or another stream; `live` begins with what is newest. */
+  update(state, live = false) {
+    if (state.id !== this.state?.id) this.open(state);
+    this.state = state;
+    this.timeline = new Timeline(state.runs, state.first_chunk);
+    if (live && this.timeline.chunks) this.playback.seek(this.timeline.edge);
+    if (this.playback.next < this.timeline.firstFrame) this.playback.seek(this.timeline.firstFrame);
+    this.describe();
+    this.wake();
+  }
+
+  /** End for good: the node is gone. */
+  destroy() {
+    this.forgetBitmaps();
+    this.state = null;
+    this.observer.disconnect();
+    this.resizes.disconnect();
+    cancelAnimationFrame(this.request);
+    clearTimeout(this.retry);
+    this.element.remove();
+  }
+
+  open(state) {
+    this.forgetBitmaps();
+    this.cache = new ChunkCache(async (chunk) => unpack(await this.protocol.chunk(state, chunk)));
+    this.playback = new Playback(state.frame_rate);
+    this.shown = -1; // the frame on the screen
+    this.moved = false; // whether it is to be another one, which has not come yet
+    this.notice = "";
+    [this.view.canvas.width, this.view.canvas.height] = [state.width, state.height];
+    this.view.frame.style.aspectRatio = `${state.width} / ${state.height}`;
+  }
+
+  // Frames.
+
+  /** Decoded frames by number; a promise where one is being decoded. */
+  bitmaps = new Map();
+
+  see(visible) {
+    this.visible = visible;
+    if (visible) this.wake();
+  }
+
+  wake() {
+    cancelAnimationFrame(this.request);
+    if (this.state && this.visible) this.request = requestAnimationFrame((now) => this.tick(now));
+  }
+
+  tick(now) {
+    if (!this.state) return;
+    this.decodeAhead();
+    const frame = this.playback.take(now, (frame) => this.bitmaps.get(frame) instanceof ImageBitmap);
+    if (frame !== null) this.show(frame);
+    if (this.playback.playing && this.playback.next < this.timeline.frames) this.wake();
+    else if (this.state.status !== "running" && this.playback.next >= this.timeline.frames) this.pause();
+  }
+
+  show(frame) {
+    const bitmap = this.bitmaps.get(frame);
+    this.view.canvas.getContext("2d").drawImage(bitmap, 0, 0, this.view.canvas.width, this.view.canvas.height);
+    this.shown = frame;
+    this.moved = false;
+    this.view.empty.hidden = true;
+    for (const old of this.bitmaps.keys()) if (old <= frame) this.dropBitmap(old);
+    this.followPosition();
+    this.element.dispatchEvent(new CustomEvent("frameshown", { detail: frame }));
+  }
+
+  /** Decode the next frames, fetch their chunk and, when it is half over, the one behind it. */
+  decodeAhead() {
+    const next = this.playback.next;
+    const last = Math.min(next + (this.playback.playing ? AHEAD : 1), this.timeline.frames);
+    for (const frame of this.bitmaps.keys()) if (frame < next || frame >= next + AHEAD) this.dropBitmap(frame);
+    for (let frame = next; frame < last; frame++) if (!this.bitmaps.has(frame)) this.decode(frame);
+  }
+
+  async decode(frame) {
+    const { chunk, index } = this.timeline.locate(frame);
+    const bitmaps = this.bitmaps;
+    const promise = this.cache.fetch(chunk).then((blobs) => createImageBitmap(blobs[index]));
+    bitmaps.set(frame, promise);
+    try {
+      const bitmap = await promise;
+      if (bitmaps.get(frame) === promise && this.bitmaps === bitmaps) bitmaps.set(frame, bitmap);
+      else bitmap.close(); // nobody waits for it any more
+    } catch (error) {
+      if (bitmaps.get(frame) === promise) this.retry = setTimeout(() => (bitmaps.delete(frame), this.wake()), RETRY_MS);
+      this.say(`chunk ${chunk} did not come: ${error.message}`);
+    }
+    if (!this.playback.playing) this.showWhenPaused();
+    else this.wake();
+  }
+
+  /** A paused player shows the frame that it was moved to, once. */
+  showWhenPaused() {
+    const frame = this.playback.next;
+    if (this.moved && this.bitmaps.get(frame) instanceof ImageBitmap) this.show(frame);
+  }
+
+  dropBitmap(frame) {
+    const bitmap = this.bitmaps.get(frame);
+    if (bitmap instanceof ImageBitmap) bitmap.close();
+    this.bitmaps.delete(frame);
+  }
+
+  forgetBitmaps() {
+    for (const frame of [...this.bitmaps.keys()]) this.dropBitmap(frame);
+    this.bitmaps = new Map();
+  }
+
+  // What people do.
+
+  listen() {
+    const { play, live, scrub, stop, form, text } = this.view;
+    play.addEventListener("click", () => (this.playback?.playing ? this.pause() : this.play()));
+    live.addEventListener("click", () => this.goLive());
+    scrub.addEventListener("input", () => this.goTo(Number(scrub.value)));
+    scrub.addEventListener("keydown", (event) => {
+      if (event.key === " ") [event.preventDefault(), play.click()];
+    });
+    stop.addEventListener("click", () => this.ask(() => this.protocol.stop(this.state)));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.ask(() => this.protocol.changePrompt(this.state, text.value));
+    });
+    text.addEventListener("input", () => this.describePromptBox());
+  }
+
+  play() {
+    if (this.playback.next >= this.timeline.frames && this.state.status !== "running") {
+      this.playback.seek(this.timeline.firstFrame);
+    }
+    this.playback.playing = true;
+    this.describe();
+    this.wake();
+  }
+
+  pause() {
+    this.playback.playing = false;
+    this.describe();
+  }
+
+  goLive() {
+    this.goTo(this.timeline.edge);
+    this.play();
+  }
+
+  goTo(frame) {
+    this.forgetBitmaps();
+    this.playback.seek(this.timeline.clamp(frame));
+    this.moved = true;
+    this.followPosition();
+    this.wake();
+  }
+
+  async ask(action) {
+    const id = this.state.id;
+    try {
+      const state = await action();
+      this.say("");
+      if (this.state?.id === id && state.revision > this.state.revision) this.update(state);
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
+  // What it says.
+
+  say(notice) {
+    this.notice = notice;
+    this.describe();
+  }
+
+  describe() {
+    if (!this.state) return;
+    const { play, live, stop, scrub, status, numbers, notice, empty } = this.view;
+    const { state, timeline } = this;
+    const running = state.status === "running";
+    play.setIcon(this.playback.playing ? "pause" : "play");
+    play.disabled = !timeline.frames;
+    live.hidden = !running;
+    live.disabled = !timeline.frames;
+    stop.hidden = !running;
+    stop.disabled = state.stopping;
+    scrub.disabled = !timeline.frames;
+    scrub.min = timeline.firstFrame;
+    scrub.max = Math.max((running && state.frames) || timeline.frames, 1) - 1;
+    status.textContent = standing(state, timeline.chunks);
+    status.dataset.status = state.status;
+    numbers.textContent = figures(state).join(" · ");
+    notice.textContent = this.notice || state.broken || state.prompt_refused || "";
+    notice.hidden = !notice.textContent;
+    empty.textContent = timeline.frames || running ? "Waiting for the first chunk" : "Nothing was finished";
+    empty.hidden = this.shown >= 0;
+    this.describePromptBox();
+    this.followPosition();
+  }
+
+  describePromptBox() {
+    const { form, text, send, why, asked } = this.view;
+    const refused = this.state.no_prompt_box;
+    form.hidden = this.state.status !== "running";
+    text.disabled = Boolean(refused);
+    why.textContent = refused ?? "";
+    why.hidden = form.hidden || !refused;
+    send.disabled = Boolean(refused) || !text.value.trim();
+    asked.textContent = this.state.prompt_asked ? `From the next chunk on: ${this.state.prompt_asked}` : "";
+    asked.hidden = !asked.textContent;
+  }
+
+  followPosition() {
+    const { time, scrub, prompt } = this.view;
+    const { state, timeline } = this;
+    const frame = Math.max(0, this.moved ? this.playback.next : this.shown);
+    const end = state.status === "running" && state.frames ? state.frames : timeline.frames;
+    scrub.value = frame;
+    time.textContent = `${clockTime(frame / state.frame_rate)} / ${clockTime(end / state.frame_rate)}`;
+    const at = timeline.locate(frame);
+    scrub.setAttribute("aria-valuetext", `${time.textContent}, chunk ${at ? at.chunk : 0}`);
+    const words = promptAt(state.prompts, at ? at.chunk : 0);
+    if (prompt.textContent !== words) prompt.textContent = prompt.title = words;
+    prompt.hidden = !words;
+    this.drawTimeline();
+  }
+
+  drawTimeline() {
+    if (this.state) this.view.drawMarks(this.timeline, this.state, this.shown);
+  }
+}

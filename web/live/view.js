@@ -1,0 +1,92 @@
+// The player's elements. Texts go in as text, never as markup: prompts come from anywhere.
+
+import { drawMarks } from "./marks.js";
+
+const ICONS = {
+  play: "M4 2.5v11l9-5.5z",
+  pause: "M3.5 2.5h3v11h-3zM9.5 2.5h3v11h-3z",
+  live: "M2.5 3v10l6-5zM8.5 3v10l5-5z",
+  stop: "M3 3h10v10H3z",
+};
+const NAMES = { play: "Play", pause: "Pause", live: "Go to the newest chunk", stop: "Stop and keep what is finished" };
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Elements by name; `root` holds them all. */
+export function buildView() {
+  loadStyles();
+  const view = {
+    canvas: element("canvas", { role: "img", "aria-label": "The video" }),
+    empty: element("p", { class: "dummy-forcing-empty" }),
+    play: button("play"),
+    live: button("live"),
+    stop: button("stop"),
+    time: element("span", { class: "dummy-forcing-time" }),
+    scrub: element("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": "Position in the video" }),
+    marks: element("canvas", { class: "dummy-forcing-marks", "aria-hidden": "true" }),
+    status: element("span", { class: "dummy-forcing-status", role: "status" }),
+    numbers: element("span", { class: "dummy-forcing-numbers" }),
+    prompt: element("p", { class: "dummy-forcing-prompt", "aria-label": "Prompt at this point" }),
+    text: element("input", { type: "text", maxlength: 4000, placeholder: "Another prompt, from the next chunk on", "aria-label": "Another prompt" }),
+    send: element("button", { type: "submit" }, "Change"),
+    asked: element("p", { class: "dummy-forcing-asked", role: "status" }),
+    why: element("p", { class: "dummy-forcing-why" }),
+    notice: element("p", { class: "dummy-forcing-notice", role: "alert" }),
+  };
+  view.frame = element("div", { class: "dummy-forcing-frame" }, view.canvas, view.empty);
+  view.form = element("form", { class: "dummy-forcing-form" }, view.text, view.send);
+  view.root = element(
+    "section",
+    { class: "dummy-forcing-live", "aria-label": "Live video" },
+    view.frame,
+    element("div", { class: "dummy-forcing-track" }, view.marks, view.scrub),
+    element("div", { class: "dummy-forcing-bar" }, view.play, view.live, view.time, view.status, view.stop),
+    view.numbers,
+    view.prompt,
+    view.form,
+    view.asked,
+    view.why,
+    view.notice,
+  );
+  view.drawMarks = (timeline, state, shown) => drawMarks(view.marks, timeline, state, shown);
+  keepFromCanvas(view.root);
+  return view;
+}
+
+/** The graph's canvas moves nodes with the mouse and takes letters for commands; not those meant for the player. */
+function keepFromCanvas(root) {
+  for (const type of ["pointerdown", "mousedown", "dblclick", "keydown"]) {
+    root.addEventListener(type, (event) => {
+      if (!(event.ctrlKey || event.metaKey) && event.target.closest("button, input")) event.stopPropagation();
+    });
+  }
+}
+
+function button(icon) {
+  const path = document.createElementNS(SVG, "path");
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(path);
+  const made = element("button", { type: "button", "data-icon": icon }, svg);
+  made.setIcon = (name) => {
+    path.setAttribute("d", ICONS[name]);
+    made.title = NAMES[name];
+    made.setAttribute("aria-label", NAMES[name]);
+  };
+  made.setIcon(icon);
+  return made;
+}
+
+function element(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function loadStyles() {
+  const href = new URL("./player.css", import.meta.url).href;
+  if (![...document.styleSheets].some((sheet) => sheet.href === href) && !document.querySelector(`link[href="${href}"]`)) {
+    document.head.append(element("link", { rel: "stylesheet", href }));
+  }
+}
