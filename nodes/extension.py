@@ -53,6 +53,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
     from .pass_skip import ARPassSkip
     from .profile_heads import ProfileDummyHeads
     from .prompt_schedule import ARPromptSchedule
+    from .speed_preset import ARSpeedPreset
     from .stream_video import StreamARVideo
     from .streaming_sampler import ARStreamingSamplerNode
     from .toy_world import ToyWorld
@@ -63,6 +64,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         DummyForcingPatch,
         ARKVWindow,
         ARPassSkip,
+        ARSpeedPreset,
         StreamARVideo,
         ARStreamingSamplerNode,
         ProfileDummyHeads,

@@ -28,7 +28,7 @@ NO_LORA = "none"
 
 _MODEL_FOLDERS = ("diffusion_models", "checkpoints")
 _LORA_FOLDER = "loras"
-_DEFAULT, _FP8, _FP8_SCALED = "default", "fp8_e4m3fn", "fp8_scaled"
+_DEFAULT, _FP8, FP8_SCALED = "default", "fp8_e4m3fn", "fp8_scaled"
 _COMFY_SUFFIXES = frozenset({SUFFIX, ".sft"})
 
 _log = logging.getLogger("dummy_forcing")
@@ -82,7 +82,7 @@ class LoadARVideoModel(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "weight_dtype",
-                    options=[_DEFAULT, _FP8_SCALED, _FP8],
+                    options=[_DEFAULT, FP8_SCALED, _FP8],
                     default=_DEFAULT,
                     advanced=True,
                     tooltip=(
@@ -175,7 +175,7 @@ def _patcher(normal: NormalBackbone, weight_dtype: str, what: str, disable_dynam
     import comfy.sd
     import torch
 
-    if weight_dtype == _FP8_SCALED:
+    if weight_dtype == FP8_SCALED:
         state, metadata = with_fp8_weights(normal, what)
     else:
         state, metadata = normal.merged_state(), normal.metadata

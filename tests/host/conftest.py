@@ -141,7 +141,8 @@ def model_folders(tmp_path, monkeypatch):
     import folder_paths
 
     endings = folder_paths.supported_pt_extensions
-    known = {name: ([str(tmp_path / name)], endings) for name in ("diffusion_models", "checkpoints", "loras")}
+    names = ("diffusion_models", "checkpoints", "loras", "vae", "vae_approx")
+    known = {name: ([str(tmp_path / name)], endings) for name in names}
     monkeypatch.setattr(folder_paths, "folder_names_and_paths", folder_paths.folder_names_and_paths | known)
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     for name in known:

@@ -1,0 +1,129 @@
+"""Speed presets: what the methods are set to together, by how much quality the speed may cost.
+
+Every preset names a value for each method, "as it is" among them, so that nothing of an earlier setting is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .checkpoints.family import Family
+from .checkpoints.running import FamilyLoop, family_memory, positions_for
+from .errors import DummyForcingError
+from .memory.config import MemoryConfig
+from .memory.dummy_forcing import DummyForcing
+from .memory.keep import KeepPolicy
+from .memory.light_forcing import LightForcing
+from .memory.select import AllKeys, SelectMethod
+from .stream.pass_skip import PassSkip
+
+
+@dataclass(frozen=True)
+class SpeedPreset:
+    """Values for all methods.
+
+    Attributes:
+        summary: what it is for, a sentence without a full stop.
+        keep: which frames heads keep.
+        select: which of them queries read.
+        skip: denoising passes that are skipped.
+        fp8: whether the blocks' linear layers are in FP8.
+        decoders: light decoders by file name without its ending, the best first; () for the VAE itself.
+    """
+
+    summary: str
+    keep: KeepPolicy
+    select: SelectMethod = field(default_factory=AllKeys)
+    skip: PassSkip | None = None
+    fp8: bool = False
+    decoders: tuple[str, ...] = ()
+
+
+_LIGHT_VAE, _LIGHT_TAE, _TAE = "lightvaew2_1", "lighttaew2_1", "taew2_1"
+
+PRESETS = {
+    "quality": SpeedPreset(
+        "flat memory, and nothing else that could be seen",
+        DummyForcing(dummy_ratio=0.25, local_context=4),
+    ),
+    "balanced": SpeedPreset(
+        "less to read, FP8 and a light VAE",
+        DummyForcing(dummy_ratio=0.5, local_context=4),
+        LightForcing(keep_frames=6),
+        fp8=True,
+        decoders=(_LIGHT_VAE, _LIGHT_TAE, _TAE),
+    ),
+    "max": SpeedPreset(
+        "the least to read, one pass of each chunk skipped, FP8 and the lightest decoder",
+        DummyForcing(dummy_ratio=0.5, local_context=1),
+        skip=PassSkip(passes=(1,)),
+        fp8=True,
+        decoders=(_LIGHT_TAE, _TAE, _LIGHT_VAE),
+    ),
+}
+"""Presets by name, from the best to the fastest."""
+
+
+@dataclass(frozen=True)
+class FittedPreset:
+    """A preset as far as a model's family can take it.
+
+    memory, skip: what to set. notes: what it leaves out and why, sentences without a full stop.
+    """
+
+    memory: MemoryConfig
+    skip: PassSkip | None
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> list[str]:
+        """One line for each method: what it is set to."""
+        passes = "all computed" if self.skip is None else f"{_listed(self.skip.passes)} of each chunk skipped"
+        return [
+            f"memory: {_describe_keep(self.memory.keep)}",
+            f"selection: {_describe_select(self.memory.select)}",
+            f"passes: {passes}",
+            *(f"note: {note}" for note in self.notes),
+        ]
+
+
+def speed_preset(name: str) -> SpeedPreset:
+    """Raises DummyForcingError for an unknown name."""
+    if name not in PRESETS:
+        raise DummyForcingError(f"unknown speed preset {name!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def fit_preset(preset: SpeedPreset, family: Family | None, loop: FamilyLoop) -> FittedPreset:
+    """What of a preset a family's loop can run; family None is a model of which nothing is known."""
+    if family is not None and (loop.rolling or loop.starts_over_each(family.chunk_frames)):
+        kept = "memory, selection and passes stay as the model was trained: in its loop heads cannot be measured"
+        return FittedPreset(family_memory(family), None, (f"{kept} on the way",))
+    memory = MemoryConfig(preset.keep, positions_for(preset.keep, family), select=preset.select)
+    if preset.skip is None or family is None:
+        return FittedPreset(memory, preset.skip)
+    try:
+        preset.skip.check(len(family.sigmas) - 1)
+    except DummyForcingError as error:
+        return FittedPreset(memory, None, (f"all passes are computed: {error}",))
+    return FittedPreset(memory, preset.skip)
+
+
+def _describe_keep(keep: KeepPolicy) -> str:
+    if isinstance(keep, DummyForcing):
+        chunks = f"{keep.local_context} chunk{'s' if keep.local_context > 1 else ''}"
+        return f"Dummy Forcing, {keep.dummy_ratio:.0%} dummy heads, neighbor heads look back {chunks}"
+    if keep.keeps_all:
+        return "everything is kept"
+    return f"a window of {keep.size} latent frames, {keep.sink} of them the first"
+
+
+def _describe_select(select: SelectMethod) -> str:
+    if isinstance(select, LightForcing):
+        return (
+            f"Light Forcing, sparsity {select.sparsity:g}, {select.keep_frames} past frames of a block of queries"
+        )
+    return "all keys"
+
+
+def _listed(passes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, passes))

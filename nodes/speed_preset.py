@@ -1,0 +1,95 @@
+"""The node AR Speed Preset: one choice that sets all methods."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import comfy.model_management
+from comfy_api.latest import io
+
+from ..core.errors import DummyForcingError
+from ..core.presets import PRESETS, fit_preset, speed_preset
+from ..core.world.toy import FAMILY as TOY_FAMILY
+from .decoder_files import find_decoder, open_decoder
+from .fp8 import in_fp8
+from .host import model_patch, with_patch
+from .live import show_text
+from .model_facts import model_facts
+
+_SOURCE = "huggingface.co/lightx2v/Autoencoders"
+
+
+class ARSpeedPreset(io.ComfyNode):
+    """Sets memory, selection, pass skipping, FP8 and decoder together."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        presets = "; ".join(f"{name}: {preset.summary}" for name, preset in PRESETS.items())
+        return io.Schema(
+            node_id="DummyForcingSpeedPreset",
+            display_name="AR Speed Preset",
+            category="video/dummy forcing",
+            description=(
+                "One choice between quality and speed in place of many nodes: sets what heads remember, what they "
+                "read, which passes are skipped, FP8 and the decoder, and prints what it has set. Replaces what "
+                "other Dummy Forcing nodes have set before; those behind it change single values."
+            ),
+            search_aliases=["fast", "speed up", "preset", "fp8", "performance", "low vram", "turbo"],
+            inputs=[
+                io.Model.Input("model", tooltip="From Load AR Video Model; LoRAs may come before or after."),
+                io.Combo.Input(
+                    "preset", options=list(PRESETS), default="balanced", tooltip=f"From best to fastest. {presets}."
+                ),
+            ],
+            outputs=[
+                io.Model.Output(display_name="model", tooltip="The model with everything set."),
+                io.Vae.Output(
+                    display_name="decoder",
+                    tooltip=(
+                        "For the decoder input of Stream AR Video: a light decoder of models/vae or "
+                        "models/vae_approx. Empty where the preset wants the VAE itself, or none was found."
+                    ),
+                ),
+                io.String.Output(display_name="settings", tooltip="What has been set, line by line."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, model, preset: str) -> io.NodeOutput:
+        chosen, facts, patch = speed_preset(preset), model_facts(model), model_patch(model)
+        family = facts.family if facts else None
+        fitted = fit_preset(chosen, family, patch.loop)
+        model, linears = _with_linears(model, chosen.fp8)
+        patched = with_patch(model, replace(patch, memory=fitted.memory, skip=fitted.skip))
+        wanted = () if family is not None and family.name == TOY_FAMILY else chosen.decoders
+        decoder, said = _decoder(wanted)
+        lines = [f"{preset}: {chosen.summary}", *fitted.describe(), f"linear layers: {linears}", f"decoder: {said}"]
+        settings = "\n".join(lines)
+        show_text(settings, cls.hidden.unique_id)
+        return io.NodeOutput(patched, decoder, settings)
+
+
+def _with_linears(model, fp8: bool):
+    """The MODEL with its linear layers as asked for, and what to say of them."""
+    if not fp8:
+        return model, "as loaded"
+    try:
+        model = in_fp8(model)
+    except DummyForcingError as error:
+        return model, f"as loaded: {error}"
+    computed = comfy.model_management.supports_fp8_compute(model.load_device)
+    return model, "FP8" if computed else "FP8, which saves memory on this device and no time"
+
+
+def _decoder(names: tuple[str, ...]):
+    """The first decoder found as a VAE object, or None, and what to say of it."""
+    if not names:
+        return None, "the VAE itself"
+    path = find_decoder(names)
+    if path is None:
+        return (
+            None,
+            f"the VAE itself; {names[0]} in models/vae would be faster (huggingface.co/lightx2v/Autoencoders)",
+        )
+    return open_decoder(path), path.name
