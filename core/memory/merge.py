@@ -77,7 +77,7 @@ class MergeRun(Protocol):
         Args:
             members: heads that hold equally many frames at any time.
             slots: frames of history to make room for; None if that is not known.
-            scored: whether heads are still to be scored, which needs the history frame by frame.
+            scored: whether heads are still to be scored or grouped anew, which needs the history frame by frame.
         """
         ...
 

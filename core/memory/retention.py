@@ -54,8 +54,11 @@ class Retention:
     def kept(self, frames: int) -> list[int]:
         """All frames kept once `frames` have been committed, in slot order."""
         opening = range(min(frames, self.first))
-        start = self._ring_begin if self.last is None else max(self._ring_begin, frames - self.last)
-        return sorted((*opening, *range(start, frames)), key=self.slot)
+        return sorted((*opening, *range(self.recent_begin(frames), frames)), key=self.slot)
+
+    def recent_begin(self, frames: int) -> int:
+        """The first of the recent frames kept once `frames` have been committed."""
+        return self._ring_begin if self.last is None else max(self._ring_begin, frames - self.last)
 
     def cut(self, first: int, begin: int) -> Retention:
         """The same for a video of which there are only its `first` frames and those from `begin` on.

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from ..wan.rope import move_in_time
+from .clock import ChunkClock
+from .retention import Reading, Retention
 
 
 class Sink:
@@ -84,3 +86,14 @@ class Sink:
         if self._values is not None:
             self._values.copy_(v)
         self._copied = True
+
+
+def sink_shift(retention: Retention, reading: Reading, after: int | None, clock: ChunkClock) -> int:
+    """How many latent frames later the opening frames have to be in a pass, to be right before the recent ones.
+
+    after: see `StoreLayout`; up to there, and where it is None, they stay.
+    """
+    end = clock.memory_frame + clock.frames
+    if after is None or end <= after or not reading.opening:
+        return 0
+    return max(0, end - (retention.first + reading.recent + clock.frames))

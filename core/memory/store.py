@@ -18,7 +18,7 @@ from ...kernels.plan import Ranges
 from ..errors import DummyForcingError
 from .clock import ChunkClock
 from .retention import Reading, Retention
-from .sink import Sink
+from .sink import Sink, sink_shift
 from .view import KVView
 
 _FIRST_SLOTS = 12
@@ -199,12 +199,9 @@ class FrameStore:
 
     def _place_sinks(self, readings: Sequence[Reading], clock: ChunkClock) -> None:
         """Close the gap behind the opening frames where positions are relative; averaged ones up to date."""
-        after, end = self.layout.after, clock.memory_frame + clock.frames
         for (member, heads, sink), reading in zip(self._members(), readings, strict=True):
             if sink is not None:
-                shift = 0
-                if after is not None and end > after and reading.opening:
-                    shift = max(0, end - (member.retention.first + reading.recent + clock.frames))
+                shift = sink_shift(member.retention, reading, self.layout.after, clock)
                 self._version += sink.place(*self._opening(sink, heads), shift)
 
     def _average(self, sink: Sink, retention: Retention, heads: slice, start: int, end: int) -> None:

@@ -60,13 +60,18 @@ def apply_rope(x: Tensor, rotations: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotations).flatten(-2).to(x.dtype)
 
 
-def move_in_time(x: Tensor, frames: int) -> Tensor:
+def move_in_time(x: Tensor, frames: int | Tensor) -> Tensor:
     """Rotate roped keys x [B, L, H, D] to a place `frames` latent frames later; keeps x's dtype.
 
-    Only the channels of the time axis turn; rows and columns stay.
+    Only the channels of the time axis turn; rows and columns stay. A tensor of distances, one for each key,
+    broadcasts to [B, L, H].
     """
     channels = _time_channels(x.shape[-1])
-    rotation = _time_rotation(frames, channels, str(x.device))
+    if isinstance(frames, Tensor):
+        angles = _angles(frames.double(), channels)
+        rotation = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+    else:
+        rotation = _time_rotation(frames, channels, str(x.device))
     return torch.cat([apply_rope(x[..., :channels], rotation), x[..., channels:]], dim=-1)
 
 
@@ -83,5 +88,5 @@ def _time_channels(head_dim: int) -> int:
 
 
 def _angles(positions: Tensor, channels: int) -> Tensor:
-    exponents = torch.arange(0, channels, 2, dtype=torch.float64) / channels
-    return positions[:, None] * _THETA**-exponents
+    exponents = torch.arange(0, channels, 2, dtype=torch.float64, device=positions.device) / channels
+    return positions[..., None] * _THETA**-exponents
