@@ -15,6 +15,9 @@ from . import values
 FAMILY_MEMORY = "family"
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
 AUTO_ROPE = "auto"
+KV_FORMATS = ("full", "int8", "fp8")
+ALL_KEYS, LIGHT_FORCING = "all", "light-forcing"
+PRESETS = ("training-free", "tuned-weights", "tuned-weights-long")
 SWITCHES = ("cross-attention", "recache", "flush", "interpolate")
 TOY = "toy"
 
@@ -85,6 +88,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     _add_size_and_steps(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     _add_policy(parser)
+    _add_select(parser)
     _add_skip(parser)
     _add_story(parser)
     _add_given(parser)
@@ -200,6 +204,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     size.add_argument("--latent-size", type=values.latent_size, metavar="HxW", help="in latent pixels, 8 to one")
     _add_device(model)
     _add_fp8(model)
+    _add_kv(model)
     video = parser.add_argument_group("video")
     video.add_argument("--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=_BENCH_LENGTHS)
     video.add_argument("--clip", action="store_true", help="measure all chunks of a video as they are generated")
@@ -286,6 +291,20 @@ def _add_policy(parser: ArgumentParser) -> None:
     group.add_argument("--save-profile", type=Path, metavar="FILE", help="save the online head roles as a profile")
     group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_SINK)
     group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=_WINDOW)
+    _add_kv(group)
+
+
+def _add_kv(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=_KV)
+
+
+def _add_select(parser: ArgumentParser) -> None:
+    """Options without a default, as in `_add_policy`."""
+    group = parser.add_argument_group("keys that are read")
+    group.add_argument("--select", choices=(ALL_KEYS, LIGHT_FORCING), default=ALL_KEYS, help=_SELECT)
+    group.add_argument("--preset", choices=PRESETS, default=SUPPRESS, help=_PRESET)
+    group.add_argument("--sparsity", type=values.level, default=SUPPRESS, metavar="SHARE", help=_SPARSITY)
+    group.add_argument("--block-size", type=values.count, default=SUPPRESS, metavar="N", help=_BLOCK_SIZE)
 
 
 def _add_skip(parser: ArgumentParser) -> None:
@@ -343,6 +362,16 @@ _CLASSIFY = "dummy-forcing: roles take effect after this chunk, from 0 (default:
 _COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
 _SINK = "window: opening latent frames kept for ever (default: 3)"
 _WINDOW = "window: latent frames read in all (default: 12)"
+_SELECT = (
+    "which kept keys queries read: all, or those that Light Forcing chooses, fewer with every chunk; for long "
+    "contexts and large frames (default: all)"
+)
+_PRESET = (
+    "light-forcing: training-free is for any model; the others have the authors' values, for weights tuned with "
+    "them: clips of up to 5 s, and longer videos in a window of 12 (default: training-free)"
+)
+_SPARSITY = "light-forcing: share of the keys that is not read, mean over the video (default: the preset's)"
+_BLOCK_SIZE = "light-forcing: most tokens of a block, of queries and of keys (default: 128 and 64)"
 _PROMPTS = (
     "later prompts: lines such as 'chunk 4: a blue square moving left' or '3.5s: ...', or a JSON list of "
     '{"at": "chunk 4", "prompt": "..."}; with --model PATH files of embeddings in place of prompts'
@@ -352,6 +381,7 @@ _INTERPOLATE = "interpolate: over how many chunks a prompt moves to the next (de
 _STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
 _CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
 _REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
+_KV = "how kept frames are held: int8 halves the memory of 16 bits at a small error (default: full)"
 _BENCH_POLICY = (
     "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]] "
     "(default: dense window:12 dummy-forcing:0.5); named before all options"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from ..core.heads.roles import describe_roles
 from ..core.media.formats import FORMATS
 from ..core.media.video import VideoWriter
 from ..core.memory.keep import KeepPolicy, KeepShape
+from ..core.memory.select import SelectMethod
 from ..core.stream.config import StreamConfig
 from ..core.stream.pass_skip import PassSkip
 from ..core.stream.prompts import NO_CHANGES, PromptSource
@@ -34,9 +35,10 @@ from .models import (
     say_family,
 )
 from .outputs import check_outputs, check_suffix
-from .policies import check_classified, memory_for, method_of, read_policy, read_skip
+from .policies import check_classified, memory_for, method_of, read_kv, read_policy, read_skip
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
+from .select import read_select, say_selection
 from .story import Story, read_story
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class _Request:
     prompt: str
     text: Tensor
     keep: KeepPolicy | None
+    select: SelectMethod
     skip: PassSkip | None
     story: Story | None
     given: Given | None
@@ -67,6 +70,7 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     model = opener(request.choice)
     config = _plan(args, request, model)
     say_family(console, args, model)
+    say_selection(console, config, model)
     prompts = request.story.schedule(request.text, config, model.family) if request.story else NO_CHANGES
     report = _write_video(args, request, model, config, prompts, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")
@@ -82,9 +86,9 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
 def _read_request(args: argparse.Namespace) -> _Request:
     choice = ModelChoice.from_args(args)
     prompt = args.prompt or (EXAMPLE if args.embedding is None else args.embedding.stem)
-    keep, skip = read_policy(args), read_skip(args)
+    keep, select, skip = read_policy(args), read_select(args), read_skip(args)
     text = embed(prompt, args.embedding)
-    return _Request(choice, prompt, text, keep, skip, read_story(args), read_given(args))
+    return _Request(choice, prompt, text, keep, select, skip, read_story(args), read_given(args))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -106,7 +110,7 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     family = model.family
     given, length = request.given, (args.latents, args.seconds, family.latent_frames, family.chunk_frames)
     latents = given.count_latents(*length) if given else count_latents(*length)
-    memory = memory_for(request.keep, args.rope, family)
+    memory = replace(memory_for(request.keep, args.rope, family, read_kv(args)), select=request.select)
     memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -105,3 +106,17 @@ class Uniform:
 
     def again(self, shape: KeepShape, new_prompt: bool) -> Uniform:
         return self
+
+
+def allocations(keep: KeepPolicy, shape: KeepShape) -> Iterator[tuple[ChunkClock, list[Allocation]]]:
+    """What every layer keeps while each chunk is generated, without end; clocks are those of clean passes.
+
+    Asks the policy itself, which must not need a measurement (`KeepPolicy.costliest`).
+    """
+    run = keep.begin(shape)
+    kept = run.start()
+    for chunk in count():
+        start = shape.start_frame(chunk)
+        clock = ChunkClock(chunk, start, shape.start_frame(chunk + 1) - start, 1, 0, 0.0, True)
+        yield clock, kept
+        kept = run.after_commit(clock) or kept

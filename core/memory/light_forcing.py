@@ -19,9 +19,11 @@ from ..errors import DummyForcingError
 from .block_choice import BlockChoice, block_ranges, block_scores, block_size, count_blocks, pool_blocks
 from .clock import ChunkClock
 from .growth import ChunkGrowth
+from .keep import KeepShape
 from .retention import Retention
 from .select import AllKeys, Selection, SelectShape
 from .store import StoreHeads
+from .temp_cache import TempCache
 from .view import KVView
 
 _BASE_ABOVE = 0.1  # the authors' base is above their sparsity by this much in all of their settings
@@ -107,10 +109,25 @@ class LightForcing:
         return max(self.sparsity, min(self.sparsity + _BASE_ABOVE, _HIGHEST_BASE))
 
     def check(self, config: Any) -> None:
-        """Nothing is refused: where it cannot select, all is read."""
+        """Raises DummyForcingError where frames are not held one by one."""
+        if isinstance(config.merge, TempCache):
+            raise DummyForcingError(
+                "Light Forcing chooses among frames, but TempCache merges tokens of several into one; remove the "
+                "TempCache node or the Light Forcing Patch (--merge, --select)"
+            )
 
     def begin(self, shape: SelectShape) -> LightForcingRun:
         return LightForcingRun(self, shape)
+
+    def growth(self, retention: Retention, shape: KeepShape, total_frames: int | None) -> ChunkGrowth | None:
+        """How sparse heads of this retention get; None for those that read all they have."""
+        window = None
+        if retention.last is not None:
+            history = retention.first + retention.last
+            if history <= self.keep_frames:
+                return None
+            window = history + shape.chunk_frames
+        return ChunkGrowth.solve(self.sparsity, self.final_base, shape, total_frames, window)
 
     def is_dense(self, clock: ChunkClock) -> bool:
         """Whether everything is read in this pass anyway."""
@@ -148,49 +165,40 @@ class LightForcingRun:
     def __init__(self, config: LightForcing, shape: SelectShape):
         self.config = config
         self.shape = shape
-        self.growths: dict[int | None, ChunkGrowth] = {}
+        self._growths: dict[Retention, ChunkGrowth | None] = {}
         tokens = shape.layout.tokens_per_frame
         self.block_k = block_size(tokens, config.block_k)
         self.block_q = block_size(tokens, config.block_q)
         self.blocks_per_frame = -(-tokens // self.block_k)
 
     def selection(self, layer: int, members: tuple[StoreHeads, ...], slots: int | None) -> Selection:
-        """Heads that hold different frames, or few, read all they have."""
-        retentions = {member.retention for member in members}
-        if len(retentions) > 1 or not self._selects(members[0].retention) or not self.config.sparsity:
+        """Heads that hold different frames read all they have."""
+        growth = self.growth(members[0].retention)
+        if growth is None or len({member.retention for member in members}) > 1 or not self.config.sparsity:
             return AllKeys()
-        heads = sum(len(member.heads) for member in members)
-        return LightSelection(self, self.growth(members[0].retention), heads, slots)
+        return LightSelection(self, growth, sum(len(member.heads) for member in members), slots)
 
     def share(self, retention: Retention, clock: ChunkClock) -> float:
         """Blocks read as a share of all."""
-        if self.config.is_dense(clock) or not self._selects(retention):
+        growth = self.growth(retention)
+        if growth is None or self.config.is_dense(clock):
             return 1.0
         committed = clock.memory_frame
         reading = retention.reading(committed, clock.frames, clock.clean)
         kept = retention.kept(committed)
         past = [kept[slot] for first, last in reading.slots for slot in range(first, last)]
-        sparsity = self.growth(retention).at(committed + clock.frames)
+        sparsity = growth.at(committed + clock.frames)
         choice = self.config.choose(past, clock.frames, self.blocks_per_frame, sparsity)
         return 1.0 if choice is None else choice.blocks / (len(choice.eligible) * self.blocks_per_frame)
 
     def report(self) -> None:
         """`share` says it all."""
 
-    def growth(self, retention: Retention) -> ChunkGrowth:
-        """Of heads with this retention."""
-        chunk, window = self.shape.keep.chunk_frames, None
-        if retention.last is not None:
-            window = retention.first + retention.last + chunk
-        if window not in self.growths:
-            config = self.config
-            self.growths[window] = ChunkGrowth.solve(
-                config.sparsity, config.final_base, self.shape.keep, self.shape.total_frames, window
-            )
-        return self.growths[window]
-
-    def _selects(self, retention: Retention) -> bool:
-        return retention.last is None or retention.first + retention.last > self.config.keep_frames
+    def growth(self, retention: Retention) -> ChunkGrowth | None:
+        """See `LightForcing.growth`."""
+        if retention not in self._growths:
+            self._growths[retention] = self.config.growth(retention, self.shape.keep, self.shape.total_frames)
+        return self._growths[retention]
 
 
 class LightSelection:
@@ -275,3 +283,11 @@ def _past_ranges(view: KVView) -> Iterator[tuple[int, int]]:
 def _frame_starts(view: KVView, tokens: int) -> tuple[int, ...]:
     """Where the keys of each frame begin, in the order of `view.frames`."""
     return tuple(first for start, end in view.plan.ranges[0] for first in range(start, end, tokens))
+
+
+PRESETS = {
+    "training-free": LightForcing(),
+    "tuned-weights": LightForcing.tuned(),
+    "tuned-weights-long": LightForcing.tuned_long(),
+}
+"""What can be chosen by name: the first for any weights, the others for the authors'."""

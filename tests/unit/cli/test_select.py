@@ -1,0 +1,96 @@
+"""What is typed about the keys that are read, and what is said about it."""
+
+from dataclasses import replace
+
+import pytest
+
+from dummy_forcing.cli.arguments import ALL_KEYS, LIGHT_FORCING, PRESETS, build_parser
+from dummy_forcing.cli.select import read_select
+from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory import light_forcing
+from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory.dense import Dense
+from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory.keep import KeepShape
+from dummy_forcing.core.memory.light_forcing import LightForcing
+from dummy_forcing.core.memory.light_plan import describe_sparsity, sparsity_by_chunk
+from dummy_forcing.core.memory.select import AllKeys
+from dummy_forcing.core.memory.window import Window
+
+SHAPE = KeepShape(2, 4, 3)
+
+
+def select(*argv):
+    return read_select(build_parser().parse_args(["generate", *argv]))
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ("", AllKeys()),
+        ("--select all", AllKeys()),
+        ("--select light-forcing", LightForcing()),
+        ("--select light-forcing --sparsity 0.5", LightForcing(0.5)),
+        ("--select light-forcing --preset tuned-weights", LightForcing.tuned()),
+        ("--select light-forcing --preset tuned-weights-long", LightForcing.tuned_long()),
+        (
+            "--select light-forcing --preset tuned-weights --sparsity 0.8 --block-size 12",
+            replace(LightForcing.tuned(), sparsity=0.8, base=None, block_q=12, block_k=12),
+        ),
+    ],
+)
+def test_options_become_the_method(argv, expected):
+    assert select(*argv.split()) == expected
+
+
+def test_the_names_are_those_of_the_presets():
+    assert tuple(light_forcing.PRESETS) == PRESETS
+    assert {ALL_KEYS, LIGHT_FORCING} == {"all", "light-forcing"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        ("--sparsity 0.5", "--sparsity belongs to --select light-forcing"),
+        ("--select all --preset tuned-weights", "--preset belongs to --select light-forcing"),
+        ("--select light-forcing --sparsity 1", "from 0 below 1"),
+        ("--select light-forcing --sparsity much", "from 0 below 1"),
+        ("--select some", "invalid choice"),
+    ],
+)
+def test_what_cannot_be(argv, said):
+    with pytest.raises(DummyForcingError, match=said):
+        select(*argv.split())
+
+
+def test_the_schedule_of_the_authors_clip():
+    config = MemoryConfig(select=LightForcing.tuned())
+    assert describe_sparsity(config, SHAPE, 21) == (
+        "Light Forcing, sparsity per chunk: 0, 0.827, 0.855, 0.872, 0.883, 0.892, 0.898"
+    )
+
+
+def test_what_else_is_said():
+    mild = MemoryConfig(Dense(), select=LightForcing(0.5, keep_current=True))
+    said = describe_sparsity(mild, SHAPE, None)
+    assert "sparsity of the history per chunk: 0, " in said
+    assert said.endswith("then the same; first and clean passes read everything")
+    assert describe_sparsity(MemoryConfig(), SHAPE, 21) is None
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MemoryConfig(select=LightForcing(0.0)),
+        MemoryConfig(Window(3, 9), select=LightForcing()),
+    ],
+)
+def test_nothing_to_select(config):
+    assert "selects nothing here" in describe_sparsity(config, SHAPE, 21)
+
+
+def test_neighbor_heads_select_once_there_are_any():
+    short = sparsity_by_chunk(MemoryConfig(DummyForcing(), select=LightForcing()), SHAPE, 21)
+    long = sparsity_by_chunk(MemoryConfig(DummyForcing(local_context=4), select=LightForcing()), SHAPE, 21)
+    assert [bool(each) for each in short] == [False, True, *[False] * 5]
+    assert [bool(each) for each in long] == [False, *[True] * 6]
