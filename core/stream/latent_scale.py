@@ -34,14 +34,13 @@ def settle_scale(
     Args:
         decoder_of: the decoder, reading latents of that scale.
         vae: the VAE's own decoder.
-        encode: the VAE's encoder; frame [1, 1, H, W, 3] fp32 in [0, 1] -> latent [1, C, 1, h, w] in the backbone's
-            scale.
+        encode: the VAE's encoder, as `rollout.ImageAnchor`'s.
         what: the decoder, beginning of messages.
 
     Raises:
         DummyForcingError: it shows something else in both.
     """
-    latents = encode(_picture())
+    latents = encode(trial_picture())
     shown = vae.decode_apart(latents)
     found = {scale: psnr(decoder_of(scale).decode(latents), shown) for scale in LatentScale}
     best = max(found, key=lambda scale: -math.inf if math.isnan(found[scale]) else found[scale])
@@ -69,8 +68,8 @@ def scale_by_name(name: str, stored: torch.dtype) -> LatentScale:
     return LatentScale.RAW
 
 
-def _picture() -> Tensor:
-    """[1, 1, H, W, 3]: soft colour gradients with a bright disc and a dark one."""
+def trial_picture() -> Tensor:
+    """[1, 1, H, W, 3] fp32 in [0, 1]: soft colour gradients with a bright disc and a dark one."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, _SIDE), torch.linspace(-1, 1, _SIDE), indexing="ij")
     waves = [
         0.5 + 0.3 * torch.sin(a * x + b * y + c)

@@ -1,8 +1,9 @@
-"""A TAEHV decoder that needs no training: every 8 x 8 block of pixels in the colour that its latent stands for."""
+"""A TAEHV decoder that needs no training: it paints every 8 x 8 block of pixels in one colour."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dummy_forcing.core.wan.tae import TAE, TAEShape
@@ -11,7 +12,7 @@ WIDTHS = (4, 4, 4, 4)
 
 
 def linear_tae(latents: Tensor, frames: Tensor, shape: TAEShape | None = None) -> TAE:
-    """The decoder whose colours fit those of an image best, by least squares.
+    """The decoder whose colours, linear in the latent and its neighbours, fit an image best.
 
     Args:
         latents: [1, C, 1, h, w] in the scale that the decoder is to read.
@@ -20,7 +21,8 @@ def linear_tae(latents: Tensor, frames: Tensor, shape: TAEShape | None = None) -
     """
     shape = shape or TAEShape(WIDTHS, latents.shape[1])
     blocks = frames[0, 0].unflatten(1, (-1, 8)).unflatten(0, (-1, 8)).mean((1, 3)).flatten(0, 1)
-    inputs = (3 * torch.tanh(latents / 3))[0, :, 0].flatten(1).T  # as the net's own first layer leaves them
+    clamped = 3 * torch.tanh(latents / 3)  # as the net's own first layer leaves them
+    inputs = F.unfold(clamped[:, :, 0], 3, padding=1)[0].T  # with their neighbours
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
     colours = torch.linalg.lstsq(inputs, blocks).solution.T
     tae = TAE(shape).eval().requires_grad_(False)
@@ -32,7 +34,7 @@ def linear_tae(latents: Tensor, frames: Tensor, shape: TAEShape | None = None) -
             for part in parameter.split(parameter.shape[1]):
                 _pass_on(part)
     into, out = tae.decoder[1], tae.decoder[22]
-    into.weight[:3, :, 1, 1] = colours[:, :-1]
+    into.weight[:3] = colours[:, :-1].unflatten(1, into.weight.shape[1:])
     into.bias[:3] = colours[:, -1] + 1  # above zero, where no layer in between changes anything
     out.bias -= 1
     return tae
