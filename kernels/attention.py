@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from . import choice, override
 from .block_plan import BlockPlan
 from .choice import bucket
 from .dense import DENSE, Dense, attend_densely
 from .dispatch import Dispatcher, Implementation
 from .flex import MODULE, attend_flex, fits_flex
 from .grouped import attend_grouped, fits_grouped
-from .override import VARIABLE, requested
+from .override import ATTENTION
 from .plan import ReadPlan
 from .range_sparse import NEEDS, attend_range_sparse, fits_range_sparse, wants_range_sparse
 from .reference import attend_reference
 from .varlen import VARLEN, attend_varlen, fits_varlen, wants_varlen
-
-logger = logging.getLogger("dummy_forcing")
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense = attend_densely) -> Tensor:
@@ -46,8 +40,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: D
     _check(q, k, v, plan)
     if q.numel() == 0 or k.shape[1] == 0 or (isinstance(plan, ReadPlan) and plan.keys_read == 0):
         return torch.zeros_like(q)
-    _check_variable(os.environ.get(VARIABLE))
-    name, strict = requested()
+    ATTENTION.check(NAMES)
+    name, strict = ATTENTION.requested()
     if strict and name in DENSE.table:
         return attend_grouped(q, k, v, plan, attend_densely)
     asked = name in BACKENDS.table and (strict or BACKENDS.can_run(name, q, k, v, plan, dense))
@@ -64,22 +58,12 @@ def force_backend(name: str) -> contextlib.AbstractContextManager[None]:
 
     The name of a dense attention (`sdpa`, `cudnn`, `flash2`, ...) stands for grouped calls through it.
     """
-    if name not in backend_names():
-        raise ValueError(f"unknown attention back end '{name}'; there are {', '.join(backend_names())}")
-    return override.forced(name)
+    return ATTENTION.forced(name, NAMES)
 
 
 def backend_names() -> list[str]:
     """What `force_backend` and the environment variable take."""
-    return list(dict.fromkeys([*BACKENDS.table, *DENSE.table, *VARLEN.table]))
-
-
-def forget_choices() -> None:
-    """Measure and report everything anew; for tests and benchmarks."""
-    choice.forget()
-    for dispatcher in (BACKENDS, DENSE, VARLEN):
-        dispatcher.forget()
-    _check_variable.cache_clear()
+    return list(NAMES)
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan) -> None:
@@ -93,14 +77,6 @@ def _check(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan) -> None:
         raise ValueError(f"{plan.query_blocks} blocks of {plan.block_q} do not make {q.shape[1]} queries")
     if isinstance(plan, BlockPlan) and plan.bias is not None and plan.bias.shape[1] < k.shape[1]:
         raise ValueError(f"the bias is for {plan.bias.shape[1]} keys but there are {k.shape[1]}")
-
-
-@lru_cache(maxsize=8)
-def _check_variable(name: str | None) -> None:
-    """A misspelt variable must not end a run, nor pass unseen."""
-    if name and name not in backend_names():
-        names = ", ".join(backend_names())
-        logger.warning("%s=%s is no attention back end; there are %s. Choosing one.", VARIABLE, name, names)
 
 
 def _by_reference(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> Tensor:
@@ -119,3 +95,5 @@ BACKENDS = Dispatcher(
         Implementation("reference", _by_reference, "nothing but torch", rank=2),
     ],
 )  # fmt: skip
+
+NAMES = tuple(dict.fromkeys([*BACKENDS.table, *DENSE.table, *VARLEN.table]))

@@ -12,7 +12,7 @@ import torch
 
 from .choice import FAILURES, cannot_wait, fastest
 from .libraries import in_one_line, library
-from .override import VARIABLE, requested
+from .override import ATTENTION, Override
 
 logger = logging.getLogger("dummy_forcing")
 
@@ -52,8 +52,9 @@ class Implementation:
 class Dispatcher:
     """Takes the implementation asked for by name, else the only one that fits, else the fastest."""
 
-    def __init__(self, what: str, implementations: Sequence[Implementation]):
+    def __init__(self, what: str, implementations: Sequence[Implementation], override: Override = ATTENTION):
         self.what = what
+        self.override = override
         self.table = {each.name: each for each in implementations}
         self._chosen: dict[Hashable, Implementation] = {}
         self._failed: set[tuple[str, Hashable]] = set()
@@ -62,13 +63,13 @@ class Dispatcher:
     def __call__(self, kind: Hashable, device: torch.device, *args: Any) -> Any:
         """Run a call; `kind` stands for everything that support and speed depend on, but the device."""
         kind = (device, kind)
-        name, strict = requested()
+        name, strict = self.override.requested()
         if name in self.table:
             asked = self._asked_for(name, strict, kind, args)
             if asked is not None and strict:
                 return asked.run(*args)
             if asked is not None:
-                self.say(name, f"asked for by {VARIABLE}")
+                self.say(name, f"asked for by {self.override.variable}")
                 try:
                     return asked.run(*args)
                 except FAILURES as error:
@@ -104,8 +105,9 @@ class Dispatcher:
             raise ValueError(f"the {self.what} '{name}' cannot run this call; it needs {asked.needs}")
         if (unfit := f"{name} does not fit") not in self._said:
             self._said.add(unfit)
+            variable = self.override.variable
             logger.warning(
-                "%s=%s cannot run every call, some go on without it; it needs %s", VARIABLE, name, asked.needs
+                "%s=%s cannot run every call, some go on without it; it needs %s", variable, name, asked.needs
             )
         return None
 

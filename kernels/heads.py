@@ -1,4 +1,4 @@
-"""Some heads of a tensor, as an index that neither copies where a view does nor waits for the device."""
+"""Some heads of a tensor, without copies where views do and without waiting for the device."""
 
 from __future__ import annotations
 
@@ -7,15 +7,45 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from .device import numbers_on
+
 
 @lru_cache(maxsize=1024)
 def head_index(heads: tuple[int, ...], device: torch.device) -> slice | Tensor:
-    """Evenly spaced heads as a slice, others as a tensor, which is kept: copying a list to a device is a wait.
+    """Evenly spaced heads as a slice, others as a tensor, which is kept: copying a list to a device takes time.
 
     Use it as `x[:, :, head_index(heads, x.device)]`.
     """
-    step = heads[1] - heads[0] if len(heads) > 1 else 1
-    if step > 0 and heads == tuple(range(heads[0], heads[-1] + 1, step)):
-        return slice(heads[0], heads[-1] + 1, step)
+    runs = head_runs(heads)
+    if len(runs) == 1:
+        return runs[0][0]
     with torch.inference_mode(False):
-        return torch.tensor(heads, dtype=torch.int64, device=device)
+        return numbers_on(heads, torch.int64, device)
+
+
+@lru_cache(maxsize=1024)
+def head_runs(heads: tuple[int, ...]) -> tuple[tuple[slice, slice], ...]:
+    """Heads as few evenly spaced runs: where each is in a layer, and in a tensor of these heads in their order."""
+    runs, begin = [], 0
+    while begin < len(heads):
+        end = begin + 1
+        step = heads[end] - heads[begin] if end < len(heads) else 1
+        if step < 1:  # no slice goes backwards
+            step = 1
+        while end < len(heads) and heads[end] - heads[end - 1] == step:
+            end += 1
+        runs.append((slice(heads[begin], heads[end - 1] + 1, step), slice(begin, end)))
+        begin = end
+    return tuple(runs)
+
+
+def put_heads(out: Tensor, heads: tuple[int, ...], x: Tensor) -> None:
+    """Write x [B, L, n, D] to the places of these n heads in out [B, L, H, D]; one kernel on a GPU."""
+    index = head_index(heads, x.device)
+    if isinstance(index, slice):
+        out[:, :, index] = x
+    elif x.device.type == "cpu":
+        for there, here in head_runs(heads):
+            out[:, :, there] = x[:, :, here]
+    else:
+        out.index_copy_(2, index, x)

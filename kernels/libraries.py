@@ -17,7 +17,7 @@ def library(name: str) -> ModuleType | None:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name.partition(".")[0]:
-            logger.info("%s is not installed: attention goes on without it", name)
+            logger.info("%s is not installed: going on without it", name)
             return None
         return _broken(name, error)
     except Exception as error:  # a library built for another torch or driver fails in many ways, none of them ours
@@ -26,7 +26,7 @@ def library(name: str) -> ModuleType | None:
 
 def _broken(name: str, error: Exception) -> None:
     logger.warning(
-        "%s is installed but cannot be imported (%s): attention goes on without it; "
+        "%s is installed but cannot be imported (%s): going on without it; "
         "reinstall it for this torch, or uninstall it",
         name,
         in_one_line(error),

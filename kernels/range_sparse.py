@@ -7,9 +7,8 @@ contiguous channels.
 
 from __future__ import annotations
 
-import os
-from functools import cache, partial
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +17,10 @@ from .block_plan import BlockPlan
 from .choice import bucket, fastest
 from .dense import Dense
 from .plan import ReadPlan
+from .triton_kernel import launch, runs_on
+
+if TYPE_CHECKING:
+    import triton.language as tl
 
 NEEDS = "Triton and CUDA (or TRITON_INTERPRET=1), fp32, bf16 or fp16, a head_dim of 16, 32, 64, 128 or 256"
 _LOG2E = 1.4426950408889634
@@ -54,19 +57,13 @@ def attend_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockP
 
 def fits_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> bool:
     """What the kernel is written for; on a CPU under Triton's interpreter."""
-    kept = q.dtype in (torch.float32, torch.float16, torch.bfloat16) and q.shape[-1] in (16, 32, 64, 128, 256)
-    return kept and q.is_cuda != interpreted()
+    return runs_on(q) and q.shape[-1] in (16, 32, 64, 128, 256)
 
 
 def wants_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> bool:
     """Not where one dense call does it, nor interpreted."""
     one_call = plan.dense and len(plan.groups) == 1 and all(len(ranges) <= 1 for ranges in plan.groups)
     return q.is_cuda and not one_call
-
-
-def interpreted() -> bool:
-    """Whether Triton runs its kernels in Python, as it decides when it is imported."""
-    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 
 def _tiles(q: Tensor, blocks: BlockPlan) -> list[Tile]:
@@ -81,8 +78,6 @@ def _tiles(q: Tensor, blocks: BlockPlan) -> list[Tile]:
 
 
 def _launch(q: Tensor, k: Tensor, v: Tensor, blocks: BlockPlan, tile: Tile) -> Tensor:
-    """Run the kernel; its errors become RuntimeError, as those of other back ends are."""
-    kernel, failure = _kernel()
     batch, queries, heads, dim = q.shape
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     bias = None if blocks.bias is None else blocks.bias.contiguous()
@@ -97,24 +92,8 @@ def _launch(q: Tensor, k: Tensor, v: Tensor, blocks: BlockPlan, tile: Tile) -> T
         "HEAD_DIM": dim, "HAS_BIAS": bias is not None, "WIDE": not q.is_cuda,
         "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "num_warps": tile.warps, "num_stages": tile.stages,
     }  # fmt: skip
-    try:
-        with torch.cuda.device(q.device) if q.is_cuda else torch.no_grad():
-            kernel[(blocks.query_blocks * parts, heads, batch)](*arguments, **constants)
-    except failure as error:
-        raise RuntimeError(f"the Triton kernel cannot run: {error}") from error
+    launch(range_sparse, (blocks.query_blocks * parts, heads, batch), q, *arguments, **constants)
     return out
-
-
-@cache
-def _kernel():
-    """The kernel and Triton's own error; made when first wanted, so that Triton is not needed to import this."""
-    # Globals, because older Tritons and the interpreter resolve names of a kernel there only.
-    global tl
-    import triton
-    import triton.language as tl
-    from triton.errors import TritonError
-
-    return triton.jit(range_sparse), TritonError
 
 
 def range_sparse(

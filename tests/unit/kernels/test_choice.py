@@ -264,28 +264,28 @@ def test_a_broken_library_costs_one_line(monkeypatch, caplog, error):
     about = [line for line in lines(caplog) if line.startswith("triton")]
     assert about == [
         f"triton is installed but cannot be imported ({type(error).__name__}: {error}): "
-        "attention goes on without it; reinstall it for this torch, or uninstall it"
+        "going on without it; reinstall it for this torch, or uninstall it"
     ]
 
 
 def test_a_missing_library_costs_one_quiet_line(caplog):
     assert library("flash_attn_of_another_world") is None
     assert library("flash_attn_of_another_world") is None
-    assert lines(caplog) == ["flash_attn_of_another_world is not installed: attention goes on without it"]
+    assert lines(caplog) == ["flash_attn_of_another_world is not installed: going on without it"]
     assert not lines(caplog, logging.WARNING)
 
 
 @TRITON
 def test_a_kernel_that_cannot_be_built_costs_one_line(monkeypatch, caplog):
     """No C compiler, too little shared memory, a driver that is too old: they show in the first call only."""
-    from dummy_forcing.kernels import range_sparse
+    from dummy_forcing.kernels import triton_kernel
 
-    def build():
+    def build(function):
         raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
 
     q, k, v = qkv(2)
     expected = attend(q, k, v, RAGGED)
-    monkeypatch.setattr(range_sparse, "_kernel", build)
+    monkeypatch.setattr(triton_kernel, "built", build)
     monkeypatch.setenv(VARIABLE, "triton")
     for _ in range(3):
         assert torch.equal(attend(q, k, v, RAGGED), expected)

@@ -1,0 +1,169 @@
+"""From projections to attention: queries and keys normalised and turned, keys and values put where they are read.
+
+Wan normalises queries and keys over all heads at once (RMSNorm over the full dim), then rotates each head's channel
+pairs by the token's position (RoPE). `place_heads` does both and writes every group of heads straight to where
+attention reads it: a permutation of heads, for stores that hold some of them, costs nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .choice import bucket
+from .dispatch import Dispatcher, Implementation
+from .finish_triton import finish_fused, fits_finish
+from .heads import head_index, head_runs
+from .libraries import library
+from .override import ELEMENTWISE, ELEMENTWISE_NAMES
+
+
+@dataclass(frozen=True, eq=False)
+class QKNorm:
+    """RMSNorm over the channels of all heads. gain: [heads * D], on the device and in the dtype of its inputs."""
+
+    gain: Tensor
+    eps: float
+
+
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """What projected queries and keys still need.
+
+    rotations: complex64 [L, 1, D / 2], unit rotations of neighbouring channel pairs.
+    norm_q, norm_k: None where they are normalised already.
+    """
+
+    rotations: Tensor
+    norm_q: QKNorm | None = None
+    norm_k: QKNorm | None = None
+
+    def __call__(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """Finished q and k [B, L, H, D] as new tensors; gradients flow."""
+        return (
+            apply_rope(_normalised(q, self.norm_q), self.rotations),
+            apply_rope(_normalised(k, self.norm_k), self.rotations),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class HeadTarget:
+    """Some heads of a layer, in an order of their own, and where their keys and values go: [B, L, heads, D]."""
+
+    heads: tuple[int, ...]
+    k: Tensor
+    v: Tensor
+
+
+def place_heads(
+    q: Tensor, k: Tensor, v: Tensor, targets: Sequence[HeadTarget], finish: Finish | None = None
+) -> list[Tensor]:
+    """Write keys and values to their targets.
+
+    Args:
+        q, k, v: [B, L, H, D]; as projected where there is a `finish`, else as attention takes them, and then there
+            may be any number of queries.
+        targets: each with other heads.
+        finish: what q and k still need.
+
+    Returns:
+        the queries of each target [B, L, heads, D]; without a `finish` views of q where views do.
+    """
+    if finish is None:
+        for target in targets:
+            _put(k, target.heads, target.k)
+            _put(v, target.heads, target.v)
+        return [_some(q, target.heads) for target in targets]
+    ELEMENTWISE.check(ELEMENTWISE_NAMES)
+    asked = [q.new_empty(*q.shape[:2], len(target.heads), q.shape[3]) for target in targets]
+    sizes = tuple(len(target.heads) for target in targets)
+    norms = finish.norm_q is not None, finish.norm_k is not None
+    kind = (q.dtype, q.shape[0], *q.shape[2:], bucket(q.shape[1]), sizes, norms)
+    FINISH(kind, q.device, q, k, v, asked, targets, finish)
+    return asked
+
+
+def apply_rope(x: Tensor, rotations: Tensor) -> Tensor:
+    """Rotate neighbouring channel pairs of x [B, L, H, D] by `rotations` [L, 1, D/2]; keeps x's dtype."""
+    return torch.view_as_real(_pairs(x.float()) * rotations).flatten(-2).to(x.dtype)
+
+
+def _normalised(x: Tensor, norm: QKNorm | None) -> Tensor:
+    if norm is None:
+        return x
+    return F.rms_norm(x.flatten(2), norm.gain.shape, norm.gain, norm.eps).view(x.shape)
+
+
+def _pairs(x: Tensor) -> Tensor:
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+def _some(x: Tensor, heads: tuple[int, ...]) -> Tensor:
+    whole = heads == tuple(range(x.shape[2]))
+    return x if whole else x[:, :, head_index(heads, x.device)]
+
+
+def _put(x: Tensor, heads: tuple[int, ...], out: Tensor) -> None:
+    """out = x[:, :, heads], without gathering them first."""
+    for there, here in head_runs(heads):
+        out[:, :, here] = x[:, :, there]
+
+
+def _turn(x: Tensor, heads: tuple[int, ...], rotations: Tensor, out: Tensor) -> None:
+    """out = some heads of x turned; in fp32 the product is written there at once."""
+    direct = x.dtype == out.dtype == torch.float32
+    for there, here in head_runs(heads):
+        if direct:
+            torch.mul(_pairs(x[:, :, there]), rotations, out=_pairs(out[:, :, here]))
+        else:
+            out[:, :, here] = torch.view_as_real(_pairs(x[:, :, there].float()) * rotations).flatten(-2)
+
+
+def _finish_by_torch(
+    q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence[HeadTarget], finish: Finish
+) -> None:
+    q, k = _normalised(q, finish.norm_q), _normalised(k, finish.norm_k)
+    for out, target in zip(asked, targets, strict=True):
+        _turn(q, target.heads, finish.rotations, out)
+        _turn(k, target.heads, finish.rotations, target.k)
+        _put(v, target.heads, target.v)
+
+
+def _finish_by_kitchen(
+    q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence[HeadTarget], finish: Finish
+) -> None:
+    """RoPE by comfy-kitchen, which ComfyUI brings; it has no RMSNorm and writes nowhere but to new tensors."""
+    q, k = _normalised(q, finish.norm_q), _normalised(k, finish.norm_k)
+    q, k = library("comfy_kitchen").apply_rope(q, k, _matrices(finish.rotations))
+    for out, target in zip(asked, targets, strict=True):
+        _put(q, target.heads, out)
+        _put(k, target.heads, target.k)
+        _put(v, target.heads, target.v)
+
+
+@lru_cache(maxsize=1)  # all layers of all passes of a chunk share one table
+def _matrices(rotations: Tensor) -> Tensor:
+    """Rotations as comfy-kitchen takes them: fp32 [1, L, 1, D / 2, 2, 2]."""
+    cos, sin = rotations.real, rotations.imag
+    return torch.stack([cos, -sin, sin, cos], dim=-1).unflatten(-1, (2, 2))[None]
+
+
+def _on_cuda(q: Tensor, *rest) -> bool:
+    return q.is_cuda
+
+
+FINISH = Dispatcher(
+    "norm, RoPE and KV write",
+    [
+        Implementation("torch", _finish_by_torch, "nothing but torch"),
+        Implementation("fused", finish_fused, "Triton and CUDA (or TRITON_INTERPRET=1), fp32, bf16 or fp16",
+                       fits_finish, _on_cuda, library="triton"),
+        Implementation("kitchen", _finish_by_kitchen, "comfy-kitchen", competes=_on_cuda, library="comfy_kitchen"),
+    ],
+    ELEMENTWISE,
+)  # fmt: skip
