@@ -383,8 +383,8 @@ _CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as 
 _REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
 _KV = "how kept frames are held: int8 halves the memory of 16 bits at a small error (default: full)"
 _BENCH_POLICY = (
-    "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]] "
-    "(default: dense window:12 dummy-forcing:0.5); named before all options"
+    "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]], after it "
+    "+light-forcing[:SPARSITY[:PRESET]] (default: dense window:12 dummy-forcing:0.5); named before all options"
 )
 _BENCH_LENGTHS = "latent frames; the last chunk of each is measured, behind a random history (default: 21)"
 _BENCH_STEPS = "denoising passes a chunk, a clean one follows (default: 4)"

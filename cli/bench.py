@@ -22,10 +22,11 @@ from ..core.files import write_file
 from ..core.stream.tally import format_bytes
 from ..core.wan.shape import WanShape
 from ..kernels.fp8 import fp8_path
+from .arguments import KV_FORMATS
 from .console import open_console, print_table, require, say
 from .models import pick_device, pick_dtype
 from .outputs import check_outputs, check_suffix
-from .policies import read_skip
+from .policies import read_kv, read_skip
 from .report import describe_machine, environment, report_paths, write_report
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def read_setting(args: argparse.Namespace) -> BenchSetting:
         skip=read_skip(args),
         decode=args.decode,
         fp8=args.fp8,
+        merge=read_kv(args),
     )
 
 
@@ -136,12 +138,14 @@ def _describe(args: argparse.Namespace, setting: BenchSetting) -> str:
     return (
         f"{args.shape} ({wan.layers} layers of {wan.dim}, {wan.heads} heads), random weights, "
         f"latents {height}x{width}, chunks of {setting.chunk_frames}, {setting.steps} + 1 passes, "
-        f"{str(setting.dtype).removeprefix('torch.')}{_describe_fp8(setting)}; {kind}, median of {setting.repeats}"
+        f"{str(setting.dtype).removeprefix('torch.')}{_describe_numbers(args, setting)}; "
+        f"{kind}, median of {setting.repeats}"
     )
 
 
-def _describe_fp8(setting: BenchSetting) -> str:
-    return f", linears in FP8 by {fp8_path(setting.device)[0]}" if setting.fp8 else ""
+def _describe_numbers(args: argparse.Namespace, setting: BenchSetting) -> str:
+    linears = f", linears in FP8 by {fp8_path(setting.device)[0]}" if setting.fp8 else ""
+    return linears if args.kv == KV_FORMATS[0] else f"{linears}, keys and values in {args.kv}"
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -198,11 +202,12 @@ def _to_dict(args: argparse.Namespace, setting: BenchSetting, result: BenchResul
             "clip": setting.clip,
             "history": None if setting.clip else "random keys and values, committed chunk by chunk",
             "chunk_frames": setting.chunk_frames,
-            "sigmas": setting.stream(setting.policies[0].keep, setting.lengths[0]).sigmas,
+            "sigmas": setting.stream(setting.policies[0].memory, setting.lengths[0]).sigmas,
             "policies": [policy.name for policy in setting.policies],
             "skip": None if setting.skip is None else setting.skip.to_dict(),
             "dtype": str(setting.dtype).removeprefix("torch."),
             "fp8": fp8_path(setting.device)[0] if setting.fp8 else None,
+            "kv": args.kv,
             "device": setting.device.type,
             "seed": setting.seed,
             "repeats": setting.repeats,

@@ -7,10 +7,13 @@ memory traffic. For Wan 1.3B at 480p, chunks of 3, this gives the 11.7, 0.4, 28.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ..memory.clock import ChunkClock
+from ..memory.config import MemoryConfig
 from ..memory.dummy_forcing import DummyForcing
-from ..memory.keep import KeepPolicy, KeepShape
+from ..memory.keep import KeepPolicy, KeepShape, allocations
+from ..memory.select import SelectShape
 from ..wan.shape import PATCH, WanShape
 
 
@@ -49,30 +52,29 @@ def edge_cost(shape: WanShape, tokens: int) -> float:
     return 2 * tokens * shape.dim * PATCH**2 * (shape.in_channels + shape.out_channels)
 
 
-def key_frames(keep: KeepPolicy, shape: KeepShape, chunk: int, *, clean: bool) -> float:
-    """Latent frames whose keys a head reads in a chunk, its own included; mean over layers and heads.
+def key_frames(memory: MemoryConfig, video: SelectShape, clock: ChunkClock) -> float | None:
+    """Latent frames' worth of keys that a query reads in a pass, its own included; mean over layers and heads.
 
-    Asks the policy itself, which must not need a measurement: roles that are to be measured have to be given.
+    Asks the methods themselves. Roles that are to be measured have to be given; None where what is read depends on
+    the keys.
     """
-    run = keep.begin(shape)
-    allocations = run.start()
-    for index in range(chunk):
-        start = shape.start_frame(index)
-        clock = ChunkClock(index, start, shape.start_frame(index + 1) - start, 1, 0, 0.0, True)
-        allocations = run.after_commit(clock) or allocations
-    begin, end = shape.start_frame(chunk), shape.start_frame(chunk + 1)
-    read = 0
-    for allocation in allocations:
+    _, kept = next(islice(allocations(memory.keep, video.keep), clock.chunk, None))
+    select, read = memory.select.begin(video), 0.0
+    for allocation in kept:
         for member in allocation:
-            reading = member.retention.reading(begin, end - begin, clean)
-            read += len(member.heads) * (reading.opening + reading.recent + end - begin)
-    return read / (shape.layers * shape.heads)
+            share = select.share(member.retention, clock)
+            if share is None:
+                return None
+            reading = member.retention.reading(clock.memory_frame, clock.frames, clock.clean)
+            read += len(member.heads) * share * (reading.opening + reading.recent + clock.frames)
+    return read / (video.keep.layers * video.keep.heads)
 
 
 def with_classification(
-    keep: KeepPolicy, roles: tuple[tuple[int, ...], ...] | None, shape: KeepShape
-) -> KeepPolicy:
-    """The policy as it ran, with the roles that it measured or was given."""
+    memory: MemoryConfig, roles: tuple[tuple[int, ...], ...] | None, shape: KeepShape
+) -> MemoryConfig:
+    """The memory as it ran, with the roles that it measured or was given."""
+    keep: KeepPolicy = memory.keep
     if roles is None or not isinstance(keep, DummyForcing) or keep.roles is not None:
-        return keep
-    return replace(keep, roles=roles, classification_chunk=keep.begin(shape).due_chunk)
+        return memory
+    return replace(memory, keep=replace(keep, roles=roles, classification_chunk=keep.begin(shape).due_chunk))

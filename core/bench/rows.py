@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
-from ..memory.dense import Dense
-from ..memory.keep import KeepPolicy
+from ..memory.clock import ChunkClock
+from ..memory.config import MemoryConfig
 from ..stream.tally import pixel_frames
 from .costs import PassCost, edge_cost, key_frames, pass_cost, with_classification
 from .setting import BenchSetting
 from .shapes import TEXT_TOKENS
-from .subjects import VideoSample
+from .subjects import ChunkTime, VideoSample
 from .timing import Entry
 
 
@@ -38,9 +38,9 @@ class Row:
 
     seconds_per_chunk: mean over the chunks measured, each the median of its samples; `attention_seconds` and
     `other_seconds` are its parts, None for clips. dit_fps: video frames a second without the decoder. key_frames:
-    latent frames that a head reads in the last chunk, mean over heads. ideal_*: what the ratio would be if time
-    were proportional to arithmetic. classification_seconds: to score heads and assign roles, once per prompt.
-    peak_bytes: see `PeakMemory`, of a warm-up in which the policy ran alone.
+    latent frames that a head reads in the last chunk, mean over heads and passes. ideal_*: what the ratio would be
+    if time were proportional to arithmetic. classification_seconds: to score heads and assign roles, once per
+    prompt. peak_bytes: see `PeakMemory`, of a warm-up in which the policy ran alone.
     """
 
     policy: str
@@ -71,10 +71,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """A subject's samples and its policy, None for another program; peak_bytes as in `PeakMemory`."""
+    """A subject's samples and its memory, None for another program; peak_bytes as in `PeakMemory`."""
 
     entry: Entry[VideoSample]
-    keep: KeepPolicy | None
+    memory: MemoryConfig | None
     peak_bytes: int | None
 
 
@@ -82,7 +82,7 @@ def make_rows(
     setting: BenchSetting, length: int, measured: Sequence[Measured], decode_seconds: float | None
 ) -> list[Row]:
     """One row for each subject; ratios are to the dense policy, if it is among them."""
-    figures = [_figures(setting, each) for each in measured]
+    figures = [_figures(setting, length, each) for each in measured]
     dense = next((found for each, found in zip(measured, figures, strict=True) if _is_dense(each)), None)
     return [
         _row(setting, length, each, found, dense, decode_seconds)
@@ -91,27 +91,27 @@ def make_rows(
 
 
 def _is_dense(measured: Measured) -> bool:
-    return isinstance(measured.keep, Dense)
+    return measured.memory == MemoryConfig()
 
 
-def _figures(setting: BenchSetting, measured: Measured) -> list[ChunkFigures]:
+def _figures(setting: BenchSetting, length: int, measured: Measured) -> list[ChunkFigures]:
     """The chunks of a subject, over its samples."""
-    return [_chunk_figures(setting, measured, taken) for taken in _by_chunk(measured.entry.samples)]
+    return [_chunk_figures(setting, length, measured, taken) for taken in _by_chunk(measured.entry.samples)]
 
 
 def _by_chunk(samples: Sequence[VideoSample]):
     return zip(*(sample.chunks for sample in samples), strict=True)
 
 
-def _chunk_figures(setting: BenchSetting, measured: Measured, taken) -> ChunkFigures:
+def _chunk_figures(setting: BenchSetting, length: int, measured: Measured, taken) -> ChunkFigures:
     passes = list(zip(*(each.passes for each in taken), strict=True))
     attention = None
     if all(each.attention_seconds is not None for group in passes for each in group):
         attention = sum(median(each.attention_seconds for each in group) for group in passes)
     first, flops = taken[0], None
-    if measured.keep is not None:
-        keep = with_classification(measured.keep, measured.entry.samples[0].roles, setting.keep_shape)
-        flops = _chunk_cost(setting, keep, first.chunk, first.passes_skipped)
+    if measured.memory is not None:
+        memory = with_classification(measured.memory, measured.entry.samples[0].roles, setting.keep_shape)
+        flops = _chunk_cost(setting, length, memory, first)
     return ChunkFigures(
         chunk=first.chunk,
         latent_frames=(first.chunk + 1) * setting.chunk_frames,
@@ -125,18 +125,34 @@ def _chunk_figures(setting: BenchSetting, measured: Measured, taken) -> ChunkFig
     )
 
 
-def _chunk_cost(setting: BenchSetting, keep: KeepPolicy, chunk: int, skipped: int) -> tuple[float, PassCost]:
-    """Key frames of a denoising pass, and the operations of all passes of a chunk."""
-    shape, tokens = setting.shape.wan, setting.tokens
-    frames = [key_frames(keep, setting.keep_shape, chunk, clean=clean) for clean in (False, True)]
-    noisy, clean = (pass_cost(shape, tokens, TEXT_TOKENS, each * setting.tokens_per_frame) for each in frames)
-    computed = setting.steps - skipped
+def _chunk_cost(
+    setting: BenchSetting, length: int, memory: MemoryConfig, taken: ChunkTime
+) -> tuple[float, PassCost] | None:
+    """Key frames of a pass, mean over those computed, and the operations of all passes of a chunk.
+
+    None where what is read depends on the keys. Skipped passes are never the first, and all others are alike.
+    """
+    shape, tokens, skipped = setting.shape.wan, setting.tokens, taken.passes_skipped
+    video = setting.select_shape(length)
+    clocks = list(_clocks(setting, taken.chunk))
+    frames = [key_frames(memory, video, clock) for clock in (*clocks[: setting.steps - skipped], clocks[-1])]
+    if None in frames:
+        return None
+    costs = [pass_cost(shape, tokens, TEXT_TOKENS, each * setting.tokens_per_frame) for each in frames]
     whole = PassCost(
-        linears=computed * noisy.linears + clean.linears + skipped * edge_cost(shape, tokens),
-        cross_attention=computed * noisy.cross_attention + clean.cross_attention,
-        self_attention=computed * noisy.self_attention + clean.self_attention,
+        linears=sum(cost.linears for cost in costs) + skipped * edge_cost(shape, tokens),
+        cross_attention=sum(cost.cross_attention for cost in costs),
+        self_attention=sum(cost.self_attention for cost in costs),
     )
-    return frames[0], whole
+    return fmean(frames), whole
+
+
+def _clocks(setting: BenchSetting, chunk: int) -> Iterator[ChunkClock]:
+    """Of a chunk's passes, the clean one last."""
+    start = chunk * setting.chunk_frames
+    for index in range(setting.steps + 1):
+        clean = index == setting.steps
+        yield ChunkClock(chunk, start, setting.chunk_frames, setting.tokens_per_frame, index, 0.0, clean)
 
 
 def _row(

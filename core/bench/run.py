@@ -68,11 +68,11 @@ def _measure(
 ) -> list[Measured]:
     kind = ClipSubject if setting.clip else ChunkSubject
     subjects = [*(kind(model, setting, policy, length) for policy in setting.policies), *programs]
-    keeps = [policy.keep if setting.clip else setting.given(policy.keep) for policy in setting.policies]
+    memories = [policy.memory if setting.clip else setting.given(policy.memory) for policy in setting.policies]
     peaks = [_warm_up(subject, setting, length, told) for subject in subjects]
-    peaks[len(keeps) :] = [None] * len(programs)  # their memory is not this process's
+    peaks[len(memories) :] = [None] * len(programs)  # their memory is not this process's
     entries = interleave(subjects, setting.repeats, _teller(told, setting.repeats, length))
-    return [Measured(*each) for each in zip(entries, [*keeps, *[None] * len(programs)], peaks, strict=True)]
+    return [Measured(*each) for each in zip(entries, [*memories, *[None] * len(programs)], peaks, strict=True)]
 
 
 def _warm_up(subject: Subject, setting: BenchSetting, length: int, told: Told) -> int | None:

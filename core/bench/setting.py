@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..errors import DummyForcingError
 from ..memory.config import MemoryConfig
 from ..memory.forecast import forecast_kv
-from ..memory.keep import KeepPolicy, KeepShape
+from ..memory.keep import KeepShape
+from ..memory.merge import MergeMethod, Unmerged
+from ..memory.select import SelectShape
+from ..memory.store import StoreLayout
 from ..stream.config import StreamConfig
 from ..stream.pass_skip import PassSkip
 from ..stream.sigmas import even_steps, warp_steps
@@ -39,6 +42,7 @@ class BenchSetting:
         repeats, warm_up: samples that count, and those before them that do not.
         decode: measure the VAE too.
         fp8: run the blocks' linear layers in FP8.
+        merge: how kept frames are held, where a policy does not say.
     """
 
     shape: BenchShape
@@ -56,6 +60,7 @@ class BenchSetting:
     skip: PassSkip | None = None
     decode: bool = True
     fp8: bool = False
+    merge: MergeMethod = field(default_factory=Unmerged)
 
     def __post_init__(self) -> None:
         if self.fp8:
@@ -64,8 +69,8 @@ class BenchSetting:
             raise DummyForcingError("a whole clip has every length up to its own; give --clip one length")
         for length in self.lengths:
             for policy in self.policies:
-                self.stream(policy.keep, length)  # raises for a length, a size or a list of passes that cannot be
-                policy.keep.begin(self.keep_shape)
+                self.stream(policy.memory, length)  # raises for a length, a size or a list of passes that cannot be
+                policy.memory.keep.begin(self.keep_shape)
 
     @property
     def tokens(self) -> int:
@@ -86,21 +91,31 @@ class BenchSetting:
         """What keep policies may know."""
         return KeepShape(self.shape.wan.layers, self.shape.wan.heads, self.chunk_frames)
 
-    def stream(self, keep: KeepPolicy, length: int) -> StreamConfig:
+    def select_shape(self, length: int) -> SelectShape:
+        """What select methods may know of a video."""
+        grid = self.latent_size[0] // PATCH, self.latent_size[1] // PATCH
+        layout = StoreLayout(
+            1, self.shape.wan.head_dim, self.tokens_per_frame, self.chunk_frames, self.dtype, self.device, grid=grid
+        )
+        return SelectShape(self.keep_shape, length, layout)
+
+    def stream(self, memory: MemoryConfig, length: int) -> StreamConfig:
         """The video that a policy makes."""
+        if isinstance(memory.merge, Unmerged):
+            memory = replace(memory, merge=self.merge)
         return StreamConfig(
             sigmas=warp_steps(even_steps(self.steps), _SHIFT),
             chunk_frames=self.chunk_frames,
             total_frames=length,
             latent_size=self.latent_size,
             channels=self.shape.wan.in_channels,
-            memory=MemoryConfig(keep=keep),
+            memory=memory,
             skip=self.skip,
         )
 
-    def given(self, keep: KeepPolicy) -> KeepPolicy:
-        """The policy with roles where there is nothing to measure them on."""
-        return with_roles(keep, self.shape.wan.layers, self.shape.wan.heads, self.seed)
+    def given(self, memory: MemoryConfig) -> MemoryConfig:
+        """The memory with roles where there is nothing to measure them on."""
+        return with_roles(memory, self.shape.wan.layers, self.shape.wan.heads, self.seed)
 
     def needed_bytes(self, workers: int = 0) -> int:
         """A rough upper estimate of the memory that it takes.
@@ -114,11 +129,11 @@ class BenchSetting:
         dense = 2 * longest * self.tokens_per_frame * self.shape.wan.dim * self.shape.wan.layers * size
         block = self.tokens * (_BLOCK_COPIES * self.shape.wan.dim + 2 * self.shape.wan.ffn_dim) * size
         prompt = 2 * TEXT_TOKENS * self.shape.wan.dim * self.shape.wan.layers * size
-        held = sum(self._kv_bytes(outline, policy.keep, longest) for policy in self.policies)
+        held = sum(self._kv_bytes(outline, policy.memory, longest) for policy in self.policies)
         return held + (1 + workers) * (weights + block + prompt) + workers * dense + self._decoder_bytes()
 
-    def _kv_bytes(self, outline, keep: KeepPolicy, length: int) -> int:
-        config = self.stream(self.given(keep), length)
+    def _kv_bytes(self, outline, memory: MemoryConfig, length: int) -> int:
+        config = self.stream(self.given(memory), length)
         like = torch.empty(1, 0, dtype=self.dtype, device="meta")
         return forecast_kv(config.memory, outline, config.video_layout(like)).peak_bytes
 

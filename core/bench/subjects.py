@@ -85,7 +85,7 @@ class ChunkSubject:
     def __init__(self, model: BenchModel, setting: BenchSetting, policy: BenchPolicy, length: int):
         self.name = policy.name
         self._model, self._setting = model, setting
-        self._config = setting.stream(setting.given(policy.keep), length)
+        self._config = setting.stream(setting.given(policy.memory), length)
         with torch.inference_mode():
             self._prompt = encode_prompt(model.backbone, model.text)
 
@@ -161,7 +161,7 @@ class ClipSubject:
     def __init__(self, model: BenchModel, setting: BenchSetting, policy: BenchPolicy, length: int):
         self.name = policy.name
         self._model, self._setting = model, setting
-        self._config = setting.stream(policy.keep, length)
+        self._config = setting.stream(policy.memory, length)
 
     def sample(self) -> Iterator[None]:
         """A turn is a chunk."""

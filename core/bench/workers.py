@@ -78,7 +78,7 @@ class WorkerSubject:
 
 def clip_request(setting: BenchSetting, weights: Path) -> dict[str, Any]:
     """All that another program needs to make the clip."""
-    config = setting.stream(setting.policies[0].keep, setting.lengths[0])
+    config = setting.stream(setting.policies[0].memory, setting.lengths[0])
     return {
         "shape": setting.shape.wan.to_dict(),
         "weights": str(weights),

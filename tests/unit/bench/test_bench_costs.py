@@ -1,16 +1,20 @@
 """Operations counted by hand, and key frames as the policies define them."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.core.bench.costs import key_frames, pass_cost, with_classification
 from dummy_forcing.core.bench.policies import parse_policy, with_roles
+from dummy_forcing.core.memory.clock import ChunkClock
 from dummy_forcing.core.memory.keep import KeepShape
 from dummy_forcing.core.memory.memory import Memory
+from dummy_forcing.core.memory.select import SelectShape
 from dummy_forcing.core.memory.store import StoreLayout
 from dummy_forcing.core.wan.shape import WAN_1_3B, WanShape
 
+LAYOUT = StoreLayout(1, 2, 1, 3, torch.float32, torch.device("cpu"))
 FRAME = 1560  # tokens of 480 x 832
 CHUNK = 3 * FRAME
 
@@ -48,23 +52,37 @@ def test_a_pass_counted_by_hand():
             [3, 6, 5, 5.25, 5.25, 5.25, 5.25],
         ),  # neighbor 8, later 9
         ("dummy-forcing:1", [3, 6, 4, 4, 4, 4, 4]),
+        ("dense+light-forcing:0", [3, 6, 9, 12, 15, 18, 21]),
+        # floor(0.35), floor(0.32), ... of 6, 9, ... blocks, a token a frame
+        ("dense+light-forcing:0.7:tuned-weights", [3, 2, 2, 3, 4, 5, 5]),
+        # neighbor heads of 6 frames read all; a quarter of the heads, half sink and dummy
+        ("dummy-forcing:0.5+light-forcing", [3, 2, 4.5, 4.5, 4.5, 4.5, 4.5]),
     ],
 )
 def test_key_frames_by_chunk(policy, by_chunk):
-    keep = with_roles(parse_policy(policy), layers=2, heads=12, seed=0)
-    shape = KeepShape(2, 12, 3)
-    found = [key_frames(keep, shape, chunk, clean=False) for chunk in range(7)]
-    assert found == by_chunk
+    memory = with_roles(parse_policy(policy), layers=2, heads=12, seed=0)
+    found = [key_frames(memory, video(2, 12), clock(chunk)) for chunk in range(7)]
+    assert found == pytest.approx(by_chunk)
+
+
+def video(layers, heads, chunk_frames=3):
+    return SelectShape(KeepShape(layers, heads, chunk_frames), 21, LAYOUT)
+
+
+def clock(chunk, frames=3, *, index=1, clean=False):
+    return ChunkClock(chunk, frames * chunk, frames, 1, index, 0.0, clean)
+
+
+def test_passes_that_read_everything_are_counted_so():
+    memory = parse_policy("dense+light-forcing:0.7")
+    passes = [clock(6, index=index, clean=index == 2) for index in range(3)]
+    assert [key_frames(memory, video(1, 1), each) for each in passes] == pytest.approx([21, 5, 21])
 
 
 @given(st.sampled_from(["dense", "window:9:2", "dummy-forcing:0.25", "rolling-window:12:1"]), st.integers(0, 6))
 def test_key_frames_are_the_keys_that_the_memory_reads(policy, chunk):
     """Counted in the plan that attention executes."""
-    import torch
-
-    from dummy_forcing.core.memory.clock import ChunkClock
-
-    keep = with_roles(parse_policy(policy), layers=1, heads=4, seed=1)
+    given_roles = with_roles(parse_policy(policy), layers=1, heads=4, seed=1)
     shape = KeepShape(1, 4, 3)
     read = []
 
@@ -72,19 +90,18 @@ def test_key_frames_are_the_keys_that_the_memory_reads(policy, chunk):
         read.append(k.shape[1] * k.shape[2])
         return q
 
-    layout = StoreLayout(1, 2, 1, 3, torch.float32, torch.device("cpu"))
-    memory = Memory(4, layout, keep.begin(shape), None, dense=count)
+    memory = Memory(4, LAYOUT, given_roles.keep.begin(shape), None, dense=count)
     kv = torch.zeros(1, 3, 4, 2)
     for index in range(chunk + 1):
         read.clear()
-        clock = ChunkClock(index, 3 * index, 3, 1, 4, 0.0, True)
-        memory.attend(0, kv, kv, kv, clock)
-        memory.commit(clock)
-    assert sum(read) == 4 * key_frames(keep, shape, chunk, clean=True)
+        memory.attend(0, kv, kv, kv, clock(index, clean=True))
+        memory.commit(clock(index, clean=True))
+    assert sum(read) == 4 * key_frames(given_roles, video(1, 4), clock(chunk, clean=True))
 
 
 def test_classified_roles_take_effect_when_they_did():
     online = parse_policy("dummy-forcing:0.5")
     shape = KeepShape(1, 2, 1)  # chunks of one frame: the chunk that is scored is the third
     ran = with_classification(online, ((0, 2),), shape)
-    assert [key_frames(ran, shape, chunk, clean=False) for chunk in range(5)] == [1, 2, 3, 2, 2]
+    found = [key_frames(ran, video(1, 2, 1), clock(chunk, frames=1)) for chunk in range(5)]
+    assert found == [1, 2, 3, 2, 2]

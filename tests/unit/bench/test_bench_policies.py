@@ -1,9 +1,13 @@
+import re
+
 import pytest
 
 from dummy_forcing.core.bench.policies import parse_policies, parse_policy, with_roles
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory.light_forcing import LightForcing
 from dummy_forcing.core.memory.window import RollingWindow, Window
 
 
@@ -22,7 +26,26 @@ from dummy_forcing.core.memory.window import RollingWindow, Window
     ],
 )
 def test_what_is_typed(text, keep):
-    assert parse_policy(text) == keep
+    assert parse_policy(text) == MemoryConfig(keep)
+
+
+@pytest.mark.parametrize(
+    ("text", "memory"),
+    [
+        ("dense+light-forcing", MemoryConfig(select=LightForcing())),
+        ("window:12+light-forcing:0.9", MemoryConfig(Window(size=12), select=LightForcing(0.9))),
+        ("dense+light-forcing:0.88:tuned-weights", MemoryConfig(select=LightForcing.tuned())),
+        (
+            "dummy-forcing:0.5:4+light-forcing:0",
+            MemoryConfig(DummyForcing(0.5, local_context=4), select=LightForcing(0)),
+        ),
+    ],
+)
+def test_what_is_typed_after_a_plus(text, memory):
+    found = parse_policy(text)
+    assert found.keep == memory.keep
+    same = ("sparsity", "final_base", "keep_frames", "near", "dense_first_pass", "dense_clean_pass")
+    assert [getattr(found.select, name) for name in same] == [getattr(memory.select, name) for name in same]
 
 
 @pytest.mark.parametrize(
@@ -36,10 +59,15 @@ def test_what_is_typed(text, keep):
         ("dummy-forcing:2", "between 0 and 1"),
         ("dummy-forcing:half", "expected dense"),
         ("", "unknown policy ''"),
+        ("dense+window", "expected dense"),
+        ("dense+light-forcing:1", "sparsity is 1.0"),
+        ("dense+light-forcing:0.5:wild", "after it +light-forcing"),
+        ("dense+light-forcing+light-forcing:0.5", "one method for 'select'"),
+        ("dense+", "expected dense"),
     ],
 )
 def test_what_cannot_be(text, said):
-    with pytest.raises(DummyForcingError, match=said.replace("[", "\\[")):
+    with pytest.raises(DummyForcingError, match=re.escape(said)):
         parse_policy(text)
 
 
@@ -50,11 +78,13 @@ def test_the_same_policy_twice():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 1.0])
 def test_given_roles_have_the_ratio_and_split_the_rest(ratio):
-    roles = sum(with_roles(DummyForcing(ratio), 5, 12, seed=3).roles, ())
+    memory = MemoryConfig(DummyForcing(ratio))
+    roles = sum(with_roles(memory, 5, 12, seed=3).keep.roles, ())
     rest = 60 - 60 * ratio
     assert [roles.count(role) for role in range(3)] == [rest // 2, rest - rest // 2, 60 * ratio]
-    assert with_roles(DummyForcing(ratio), 5, 12, seed=3) == with_roles(DummyForcing(ratio), 5, 12, seed=3)
+    assert with_roles(memory, 5, 12, seed=3) == with_roles(memory, 5, 12, seed=3)
 
 
 def test_others_need_no_roles():
-    assert with_roles(Window(), 5, 12, seed=3) == Window()
+    memory = MemoryConfig(Window())
+    assert with_roles(memory, 5, 12, seed=3) is memory

@@ -18,7 +18,7 @@ def test_medians_by_pass_and_ratios_to_dense(setting):
     given = setting("dense", "window:6:0", steps=1)
     slow = (chunk((1, 2), 0.5), chunk((9, 3), 0.5), chunk((2, 90), 0.5))  # medians 2 and 3
     fast = (chunk((1, 1), 0.5, kv=40),) * 3
-    keeps = [policy.keep for policy in given.policies]
+    keeps = [policy.memory for policy in given.policies]
     measured = [
         Measured(Entry("dense", slow), keeps[0], 11),
         Measured(Entry("window:6:0", fast), keeps[1], None),
@@ -36,7 +36,7 @@ def test_medians_by_pass_and_ratios_to_dense(setting):
 
 def test_without_dense_there_are_no_ratios(setting):
     given = setting("window:6:0", steps=1)
-    (row,) = make_rows(given, 9, [Measured(Entry("w", (chunk((1, 1)),)), given.policies[0].keep, None)], None)
+    (row,) = make_rows(given, 9, [Measured(Entry("w", (chunk((1, 1)),)), given.policies[0].memory, None)], None)
     assert row.ratio_to_dense is row.ideal_ratio is row.attention_ratio is row.decode_fps is None
 
 
@@ -46,7 +46,7 @@ def test_a_clip_counts_the_frames_of_the_whole_video(setting):
     sample = VideoSample(chunks, None, 0.25)
     other = VideoSample((ChunkTime(2, (PassTime(12.0),)),))
     measured = [
-        Measured(Entry("dense", (sample,)), given.policies[0].keep, None),
+        Measured(Entry("dense", (sample,)), given.policies[0].memory, None),
         Measured(Entry("other", (other,)), None, None),
     ]
     row, program = make_rows(given, 9, measured, None)
@@ -67,7 +67,7 @@ def test_skipped_passes_cost_next_to_nothing(setting):
         passes = tuple(PassTime(1.0) for _ in range(5))
         taken = SimpleNamespace(chunk=2, passes=passes, kv_bytes=1, process_bytes=1, passes_skipped=skipped)
         sample = VideoSample((taken,))
-        (row,) = make_rows(given, 9, [Measured(Entry("dense", (sample,)), given.policies[0].keep, None)], None)
+        (row,) = make_rows(given, 9, [Measured(Entry("dense", (sample,)), given.policies[0].memory, None)], None)
         return row.tflop_per_chunk
 
     assert flop(2) / flop(0) == pytest.approx(3 / 5, rel=0.05)
