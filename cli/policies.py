@@ -13,11 +13,14 @@ from ..core.heads.profile import HeadProfile
 from ..core.memory.config import KEEP_METHODS, MemoryConfig
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.keep import KeepPolicy
+from ..core.memory.merge import MergeMethod, Unmerged
 from ..core.memory.profiled import with_profile
+from ..core.memory.quantised_kv import QuantisedKV
 from ..core.memory.rope import Absolute, Relative
 from ..core.stream.pass_skip import PassSkip, parse_passes
-from .arguments import AUTO_ROPE, FAMILY_MEMORY
+from .arguments import AUTO_ROPE, FAMILY_MEMORY, KV_FORMATS
 
+UNMERGED = Unmerged()
 _FORCING = "dummy-forcing"
 _ROPES = {"absolute": Absolute(), "relative": Relative()}
 _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
@@ -51,12 +54,17 @@ def read_policy(args: argparse.Namespace) -> KeepPolicy | None:
     return KEEP_METHODS[args.policy.replace("-", "_")](**options)
 
 
-def memory_for(keep: KeepPolicy | None, rope: str, family: Family) -> MemoryConfig:
-    """What a video of this family keeps and where; DummyForcingError for positions that do not fit."""
-    own = family_memory(family)
+def memory_for(keep: KeepPolicy | None, rope: str, family: Family, merge: MergeMethod = UNMERGED) -> MemoryConfig:
+    """What a video of this family keeps, how and where; DummyForcingError for what does not fit together."""
+    own = replace(family_memory(family), merge=merge)
     if keep is None:
         return own if rope == AUTO_ROPE else replace(own, rope=_ROPES[rope])
-    return MemoryConfig(keep, _ROPES.get(rope) or positions_for(keep, family))
+    return MemoryConfig(keep, _ROPES.get(rope) or positions_for(keep, family), merge)
+
+
+def read_kv(args: argparse.Namespace) -> MergeMethod:
+    """How kept frames are held."""
+    return UNMERGED if args.kv == KV_FORMATS[0] else QuantisedKV(args.kv)
 
 
 def check_classified(keep: KeepPolicy, latent_frames: int, chunk_frames: int) -> None:

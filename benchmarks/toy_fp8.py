@@ -1,0 +1,376 @@
+"""What FP8 linear layers cost on the toy world: `OMP_NUM_THREADS=1 python benchmarks/toy_fp8.py`.
+
+Errors of weights and of layer outputs under several ways to scale, on random weights, on random weights with
+outliers and on the toy world's own layers with the activations of a video; then videos of the same prompts and
+noise with exact and with FP8 layers. Writes benchmarks/results/toy_fp8.json and docs/fp8.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import fmean, median, stdev
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from toy_finding import PROMPTS, ROOT, SAME, over_videos
+
+from dummy_forcing.core.checkpoints.fp8 import quantise_tensor
+from dummy_forcing.core.media.quality import psnr
+from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory.dense import Dense
+from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.stream.events import ChunkDone
+from dummy_forcing.core.stream.loop import stream_video
+from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.wan.container import CausalWan
+from dummy_forcing.core.world.score import score_video
+from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.vocabulary import embed_prompt
+from dummy_forcing.kernels.fp8 import E4M3_MAX, dequantise_rows, fp8_path, quantise_rows
+
+MEMORIES = {"dense": Dense(), "Dummy Forcing 50%": DummyForcing()}
+KEPT_CALLS = 8  # of every layer
+LOUD = 1000.0
+
+# How numbers come back from e4m3.
+
+
+def exact(x: Tensor) -> Tensor:
+    """No rounding at all."""
+    return x
+
+
+def by_row(x: Tensor) -> Tensor:
+    """A scale for each row: output channels of weights, tokens of activations."""
+    return dequantise_rows(*quantise_rows(x), torch.float32)
+
+
+def by_tensor(x: Tensor) -> Tensor:
+    """One scale for all."""
+    parts = quantise_tensor("x", x)
+    return parts["x"].float() * parts["x_scale"]
+
+
+def unscaled(x: Tensor) -> Tensor:
+    """As they are, cut at the largest e4m3 number; what ComfyUI does to activations."""
+    return x.clamp(-E4M3_MAX, E4M3_MAX).to(torch.float8_e4m3fn).float()
+
+
+WEIGHTS = {"a channel": by_row, "a tensor": by_tensor, "none": unscaled}
+LAYERS = {
+    "a token": {"a channel": (by_row, by_row), "a tensor": (by_row, by_tensor)},
+    "none (ComfyUI)": {"a channel": (unscaled, by_row), "a tensor": (unscaled, by_tensor)},
+    "16 bits, exact": {"a channel": (exact, by_row), "a tensor": (exact, by_tensor)},
+}
+
+
+def distance(found: Tensor, wanted: Tensor) -> float:
+    """Norm of the difference over the norm."""
+    return ((found - wanted).norm() / wanted.norm()).item()
+
+
+def weight_sets() -> dict[str, Tensor]:
+    """Matrices of Wan 1.3B's width, all but the last drawn at random."""
+    made = torch.Generator().manual_seed(0)
+    normal = torch.randn(1536, 1536, generator=made) * 1536**-0.5
+    rare = torch.rand(1536, 1, generator=made) < 0.005
+    spread = torch.randn(1536, 1, generator=made)
+    toy = torch.cat(
+        [part.weight.flatten(1) for part in linears(open_toy_world().backbone) if part.in_features == 192]
+    )
+    return {
+        "normal": normal,
+        "normal, 1 channel in 200 times 30": torch.where(rare, 30 * normal, normal),
+        "normal, 1 channel in 200 times 30,000": torch.where(rare, 30000 * normal, normal),
+        "normal, channels times exp(2 normal)": normal * (2 * spread).exp(),
+        "toy world": toy,
+    }
+
+
+def weight_errors() -> list[dict]:
+    """Error of the whole matrix, and of the median channel."""
+    rows = []
+    for (name, weight), (scale, method) in itertools.product(weight_sets().items(), WEIGHTS.items()):
+        found = method(weight)
+        channels = (found - weight).norm(dim=1) / weight.norm(dim=1)
+        rows.append(
+            {"weights": name, "scale": scale, "whole": distance(found, weight), "channel": channels.median().item()}
+        )
+    return rows
+
+
+def linears(backbone: CausalWan) -> list[nn.Linear]:
+    """The linear layers of the blocks."""
+    return [part for part in backbone.blocks.modules() if isinstance(part, nn.Linear)]
+
+
+def activations() -> list[tuple[nn.Linear, Tensor]]:
+    """The toy world's layers and what they see in a short video, [tokens, channels]."""
+    model, seen = open_toy_world(), {}
+    for part in linears(model.backbone):
+        calls = seen.setdefault(part, [])
+        part.register_forward_hook(lambda _, given, __, calls=calls: calls.append(given[0][0]))
+    for _ in stream_video(
+        model.backbone, embed_prompt(PROMPTS[0]), model.stream_config(9, MemoryConfig()), SeededNoise(0)
+    ):
+        pass
+    return [(part, torch.cat(calls[:: max(1, len(calls) // KEPT_CALLS)])) for part, calls in seen.items()]
+
+
+def layer_errors() -> list[dict]:
+    """Mean error of a layer's product over all layers, as the activations are and with one loud token."""
+    seen, rows = activations(), []
+    for tokens, ways in LAYERS.items():
+        for channels, (of_x, of_weight) in ways.items():
+            errors: dict[str, list[float]] = {"plain": [], "loud": []}
+            for part, x in seen:
+                loud = x.clone()
+                loud[0] *= LOUD
+                weight = of_weight(part.weight)
+                errors["plain"].append(distance(of_x(x) @ weight.T, x @ part.weight.T))
+                token = of_x(loud)[0] @ weight.T
+                errors["loud"].append(distance(token, loud[0] @ part.weight.T))
+            rows.append({"activations": tokens, "weights": channels} | {k: fmean(v) for k, v in errors.items()})
+    return rows
+
+
+# Videos
+
+
+class HostLinear(nn.Module):
+    """A layer as ComfyUI runs `fp8_scaled`: a scale a tensor, activations as they are."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(by_tensor(linear.weight), requires_grad=False), linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] -> [..., out]."""
+        return functional.linear(unscaled(x), self.weight, self.bias)
+
+
+def host_linears(backbone: CausalWan) -> CausalWan:
+    """Replace the blocks' linear layers."""
+    for name, part in list(backbone.blocks.named_modules()):
+        if isinstance(part, nn.Linear):
+            backbone.blocks.set_submodule(name, HostLinear(part))
+    return backbone
+
+
+def rounded_weights(backbone: CausalWan) -> CausalWan:
+    """All weights stored in e4m3 without scales, products exact: ComfyUI's fp8_e4m3fn."""
+    for parameter in backbone.parameters():
+        parameter.copy_(unscaled(parameter))
+    return backbone
+
+
+MODELS: dict[str, Callable[[], CausalWan]] = {
+    "fp32": lambda: open_toy_world().backbone,
+    "bf16": lambda: open_toy_world(dtype=torch.bfloat16).backbone,
+    "FP8 linears, else fp32": lambda: open_toy_world(fp8=True).backbone,
+    "FP8 linears, else bf16": lambda: open_toy_world(dtype=torch.bfloat16, fp8=True).backbone,
+    "FP8 linears as ComfyUI runs them (fp8_scaled)": lambda: host_linears(open_toy_world().backbone),
+    "weights stored in e4m3 without scales (fp8_e4m3fn)": lambda: rounded_weights(open_toy_world().backbone),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One video next to the fp32 one; PSNR in dB."""
+
+    score: float
+    loss: float
+    psnr: float
+
+
+Case = tuple[str, str]  # memory, model
+
+
+@torch.inference_mode()
+def generate(backbone: CausalWan, prompt: str, seed: int, keep, latents: int) -> Tensor:
+    """A video [F, H, W, 3]; noise, latents and decoder in fp32."""
+    model, dtype = open_toy_world(), backbone.head.head.weight.dtype
+    decoder, frames = StreamingDecoder(model.vae), []
+    config = model.stream_config(latents, MemoryConfig(keep))
+    for event in stream_video(backbone, embed_prompt(prompt).to(dtype), config, SeededNoise(seed)):
+        if isinstance(event, ChunkDone):
+            frames.append(decoder.decode(event.latents.float())[0])
+    return torch.cat(frames)
+
+
+def measure_video(prompt: str, seed: int, latents: int) -> dict[Case, Measured]:
+    """One prompt and seed in every case; runs in a worker process on one thread."""
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        models = {name: make() for name, make in MODELS.items()}
+    found = {}
+    for memory, keep in MEMORIES.items():
+        best = None
+        for name, backbone in models.items():
+            frames = generate(backbone, prompt, seed, keep, latents)
+            score = score_video(frames, prompt).total
+            best = (frames, score) if best is None else best
+            found[memory, name] = Measured(score, best[1] - score, min(SAME, psnr(frames, best[0])))
+    print(f"{prompt}, seed {seed}: done", flush=True)
+    return found
+
+
+def summarise(videos: list[dict[Case, Measured]]) -> list[dict]:
+    """Rows of the table."""
+    rows = []
+    for case in itertools.product(MEMORIES, MODELS):
+        measured = [video[case] for video in videos]
+        losses = [each.loss for each in measured]
+        rows.append(
+            {
+                "memory": case[0],
+                "model": case[1],
+                "score": fmean(each.score for each in measured),
+                "loss": fmean(losses),
+                "loss_error": stdev(losses) / len(losses) ** 0.5,
+                "psnr": fmean(each.psnr for each in measured),
+                "psnr_median": median(each.psnr for each in measured),
+            }
+        )
+    return rows
+
+
+_PAGE = """\
+# FP8 linear layers, measured
+
+Light Forcing runs the linear layers of the blocks (q, k, v, o of both attentions, both layers of the feed-forward
+part) in FP8: e4m3 numbers, products by the tensor cores of Ada, Hopper and Blackwell GPUs. Here:
+
+* `dummy-forcing generate --fp8`, also for `profile` and `bench`: weights with a scale for each output channel,
+  activations quantised in every call with a scale for each token, `torch._scaled_mm` where the device and PyTorch
+  have it for such scales, else the same numbers multiplied in 16 or 32 bits (`kernels/fp8.py`). Weights are
+  quantised one by one while they are loaded, LoRAs merged before. A log line says which way it is, and so does the
+  report: "fp8" of "model".
+* Load AR Video Model, `weight_dtype` fp8_scaled: ComfyUI's own quantised layers, so LoRA, offload and dynamic VRAM
+  work as usual. They know one scale a tensor for weights; without calibrated scales they quantise activations as
+  they are and cut them at ±448. LoRAs that ComfyUI applies are added to the quantised weights.
+* `dummy-forcing convert --dtype fp8` writes such a file for ComfyUI's own Load Diffusion Model node.
+
+There was no GPU to measure on: nothing is said here about speed. Light Forcing reports 1.16 times end to end on an
+RTX 5090 and next to nothing on an H100 (METHODS.md, section 5).
+
+Made by `{command}` on {machine}, torch {torch}, products by {path}, {date}. Other work ran beside.
+
+## What it says
+
+{says}
+
+## Videos
+
+{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
+row. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32 with the same memory, with
+its standard error. PSNR: to that video.
+
+| memory | model | score | loss | PSNR, dB |
+|---|---|---|---|---|
+{rows}
+
+## Weights
+
+Norm of the error over the norm, of the whole matrix and of the median output channel.
+
+| weights | scale for | whole | median channel |
+|---|---|---|---|
+{weights}
+
+## Outputs of layers
+
+Error of a layer's product, mean over the toy world's {layers} layers with the activations of a video. "Loud": of
+the one token that is {loud:,.0f} times as large as it was.
+
+| scale of activations for | of weights for | all tokens | loud token |
+|---|---|---|---|
+{products}
+"""
+
+
+def says(results: dict) -> str:
+    """The findings in words, with the figures of this run."""
+    by = {(row["memory"], row["model"]): row for row in results["videos"]}
+    products = {(row["activations"], row["weights"]): row for row in results["layers"]}
+    ours, host = products["a token", "a channel"], products["none (ComfyUI)", "a tensor"]
+    lines = [
+        f"{memory}: FP8 linears lose {by[memory, 'FP8 linears, else fp32']['loss']:.3f} ± "
+        f"{by[memory, 'FP8 linears, else fp32']['loss_error']:.3f} of the score; ComfyUI's way "
+        f"{by[memory, 'FP8 linears as ComfyUI runs them (fp8_scaled)']['loss']:.3f} ± "
+        f"{by[memory, 'FP8 linears as ComfyUI runs them (fp8_scaled)']['loss_error']:.3f}."
+        for memory in MEMORIES
+    ]
+    lines.append(
+        "One scale a tensor is as good as one a channel for weights, but where channels differ by 2^15: e4m3 is a "
+        "floating type, so its relative error does not depend on the scale. That is why ComfyUI's own layers are "
+        "used there and not ours."
+    )
+    lines.append(
+        f"A layer's product is off by {ours['plain']:.1%} with scales a token, {host['plain']:.1%} ComfyUI's way. "
+        f"Tokens beyond ±448 are where they part: {ours['loud']:.1%} against {host['loud']:.0%}."
+    )
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def report(results: dict) -> str:
+    """The page for docs/."""
+    setting = results["setting"]
+    return _PAGE.format(
+        **setting,
+        says=says(results),
+        loud=LOUD,
+        rows="\n".join(
+            f"| {row['memory']} | {row['model']} | {row['score']:.3f} | "
+            f"{row['loss']:.3f} ± {row['loss_error']:.3f} | "
+            f"{'-' if row['psnr'] == SAME else format(row['psnr'], '.1f')} |"
+            for row in results["videos"]
+        ),
+        weights="\n".join(
+            f"| {row['weights']} | {row['scale']} | {row['whole']:.2%} | {row['channel']:.2%} |"
+            for row in results["weights"]
+        ),
+        products="\n".join(
+            f"| {row['activations']} | {row['weights']} | {row['plain']:.2%} | {row['loud']:.2%} |"
+            for row in results["layers"]
+        ),
+    )
+
+
+def main() -> None:
+    """Measure, then write the results and the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2, help="videos per prompt")
+    parser.add_argument("--latents", type=int, default=21)
+    options = parser.parse_args()
+    with torch.inference_mode():
+        weights, layers = weight_errors(), layer_errors()
+    videos = summarise(over_videos(measure_video, options.seeds, options.latents))
+    setting = {
+        "command": f"python benchmarks/toy_fp8.py --seeds {options.seeds} --latents {options.latents}",
+        "prompts": len(PROMPTS),
+        "seeds": options.seeds,
+        "latents": options.latents,
+        "videos": len(PROMPTS) * options.seeds,
+        "layers": len(linears(open_toy_world().backbone)),
+        "path": fp8_path(torch.device("cpu"))[0],
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a video",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+    results = {"setting": setting, "videos": videos, "weights": weights, "layers": layers}
+    (ROOT / "benchmarks/results/toy_fp8.json").write_text(json.dumps(results, indent=1) + "\n")
+    (ROOT / "docs/fp8.md").write_text(report(results))
+
+
+if __name__ == "__main__":
+    main()
