@@ -30,6 +30,7 @@ from dummy_forcing.core.memory.memory import Memory
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.forward import encode_prompt, forward_chunk
 from dummy_forcing.core.wan.shape import WanShape
+from dummy_forcing.kernels import Finish
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PAGE = ROOT / "benchmarks/results/long_context.json", ROOT / "docs/long_context.md"
@@ -67,9 +68,9 @@ class Timed:
     attention: float = 0.0
     passes: list[tuple[float, float]] = field(default_factory=list)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, finish: Finish) -> Tensor:
         started = time.perf_counter()
-        out = self.memory.attend(layer, q, k, v, clock)
+        out = self.memory.attend(layer, q, k, v, clock, finish)
         self.attention += time.perf_counter() - started
         return out
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from ...kernels import Finish
 from ..memory.clock import ChunkClock
 from ..wan.forward import AttentionMemory
 
@@ -89,7 +90,8 @@ class Stopwatch:
 
 
 class TimedMemory:
-    """A memory that notes how long `attend` takes: keys and values written, heads gathered, attention.
+    """A memory that notes how long `attend` takes, for every memory from the projections on: queries and keys
+    normalised and turned, keys and values written, attention, heads put back in order.
 
     On a GPU it records events, which cost the pass nothing but their launch; `take` needs an idle device.
     """
@@ -99,10 +101,10 @@ class TimedMemory:
         self._cuda = device.type == "cuda"
         self._marks: list[tuple[Any, Any]] = []
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock) -> Tensor:
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, finish: Finish) -> Tensor:
         """As the memory's."""
         begin = self._mark()
-        out = self._memory.attend(layer, q, k, v, clock)
+        out = self._memory.attend(layer, q, k, v, clock, finish)
         self._marks.append((begin, self._mark()))
         return out
 

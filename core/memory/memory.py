@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ...kernels import Dense, attend_densely, head_index
+from ...kernels import Dense, Finish, HeadTarget, attend_densely, place_heads, put_heads
 from ..errors import DummyForcingError
 from .clock import ChunkClock
 from .cross import AllTokens, CrossMethod
@@ -136,25 +136,25 @@ class Memory:
             selected=self._select.report(),
         )
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock) -> Tensor:
-        """Write the chunk's K/V to the tails and attend; all tensors [B, L, H, D], k and q roped."""
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, finish: Finish | None = None
+    ) -> Tensor:
+        """Write the chunk's K/V to the tails and attend; all tensors [B, L, H, D].
+
+        finish: what q and k still need; None if they are normalised and roped.
+        """
         groups = self._layers[layer]
+        targets = [HeadTarget(group.store.heads, *group.store.tail(clock)) for group in groups]
+        asked = place_heads(q, k, v, targets, finish)
         if len(groups) == 1 and groups[0].store.heads == tuple(range(self.heads)):
-            return self._attend_group(layer, groups[0], q, k, v, clock)
+            return self._read(layer, groups[0], asked[0], clock)
         out = torch.empty_like(q)
-        for group in groups:
-            heads = head_index(group.store.heads, q.device)
-            out[:, :, heads] = self._attend_group(
-                layer, group, q[:, :, heads], k[:, :, heads], v[:, :, heads], clock
-            )
+        for group, queries in zip(groups, asked, strict=True):
+            put_heads(out, group.store.heads, self._read(layer, group, queries, clock))
         return out
 
-    def _attend_group(
-        self, layer: int, group: HeadGroup, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock
-    ) -> Tensor:
-        tail_k, tail_v = group.store.tail(clock)
-        tail_k.copy_(k)
-        tail_v.copy_(v)
+    def _read(self, layer: int, group: HeadGroup, q: Tensor, clock: ChunkClock) -> Tensor:
+        """What the queries of a group make of its keys, the tail included."""
         view = group.store.view(clock)
         self._observe(layer, group.store, q, view, clock)
         return group.selection.attend(q, view, clock, self._dense)

@@ -3,7 +3,8 @@
 `forward_chunk` runs a chunk of latent frames through any module tree with Wan's attribute names: our container,
 the host's `CausalWanModel`, a quantised or LoRA-patched copy. Weights are used only by calling the submodules, so
 whatever the home does inside them (casting, offloading, dequantising) keeps working. The few bare vectors
-(`modulation`) go through a cast function that the home provides, cross-attention through its attention.
+(`modulation`, norm gains where a kernel takes over a norm) go through a cast function that the home provides,
+cross-attention through its attention.
 
 What happens between q, k, v and the attention output is the memory's business (`core.memory`).
 """
@@ -12,22 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ...kernels import Dense, attend_densely
-from .rope import apply_rope, rope_rotations
+from ...kernels import Dense, Finish, attend_densely
+from .block import EAGER, BlockParts
+from .norms import Cast, computes_as_torch, norm_modulated, qk_norm
+from .rope import rope_rotations
 from .shape import PATCH
 
 
 class AttentionMemory(Protocol):
     """Where a chunk's keys and values go and what its queries read."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock) -> Tensor:
-        """Roped q, k and plain v [B, L, H, D] of the chunk -> attention output [B, L, H, D]."""
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock, finish: Finish) -> Tensor:
+        """q, k and v [B, L, H, D] of the chunk, as projected -> attention output [B, L, H, D].
+
+        `finish` knows what q and k still need; `finish(q, k)` does it.
+        """
         ...
 
 
@@ -61,11 +66,15 @@ class Home:
     cast: (bare parameter, activations) -> the parameter on the activations' device and in their dtype.
     attention: dense attention, for cross-attention and for heads that read all of a store.
     embed: (patch embedding, latents) -> its output in the dtype of the latents.
+    plain: whether a norm layer computes what torch's does, but for casting its vectors.
+    parts: a block's parts, as they are or compiled.
     """
 
-    cast: Callable[[Tensor, Tensor], Tensor] = cast_like
+    cast: Cast = cast_like
     attention: Dense = attend_densely
     embed: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
+    plain: Callable[[nn.Module], bool] = computes_as_torch
+    parts: BlockParts = EAGER
 
 
 STANDALONE = Home()
@@ -125,15 +134,20 @@ def forward_chunk(
     rotations = rope_rotations(clock.positions, height // PATCH, width // PATCH, head_dim, x.device)
 
     def blocks(tokens: Tensor) -> Tensor:
+        parts = home.parts
         for layer, block in enumerate(backbone.blocks):
-            shifts = (home.cast(block.modulation, tokens) + modulation).unbind(2)
-            attend = partial(memory.attend, layer, clock=clock)
-            tokens = _block(block, tokens, shifts, prompt.layers[layer], rotations, attend, home.attention)
+            q, k, v, shifts = parts.project(block, tokens, modulation, home.cast, home.plain)
+            q, k, finish = _unfinished(block.self_attn, q, k, rotations, home)
+            q, k, v = (each.unflatten(-1, (-1, head_dim)) for each in (q, k, v))
+            attended = memory.attend(layer, q, k, v, clock, finish).flatten(2)
+            tokens, q = parts.ask_prompt(block, tokens, attended, shifts, home.cast, home.plain)
+            attended = home.attention(q.unflatten(-1, (-1, head_dim)), *prompt.layers[layer]).flatten(2)
+            tokens = parts.feed_forward(block, tokens, attended, shifts, home.plain)
         return tokens
 
     tokens = blocks(tokens) if reuse is None else reuse(tokens, modulation, clock, blocks)
     shift, scale = (home.cast(backbone.head.modulation, tokens) + time[:, :, None]).unbind(2)
-    patches = backbone.head.head(_modulate(backbone.head.norm(tokens), shift, scale))
+    patches = backbone.head.head(norm_modulated(backbone.head.norm, tokens, shift, scale, home.plain))
     return _unpatchify(patches, frames, height, width)
 
 
@@ -146,36 +160,13 @@ def time_embedding(backbone: nn.Module, t: Tensor, dtype: torch.dtype) -> Tensor
     return backbone.time_embedding(torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype))
 
 
-def _block(block, x, shifts, prompt_kv, rotations, attend: Dense, attend_prompt: Dense) -> Tensor:
-    shift1, scale1, gate1, shift2, scale2, gate2 = shifts
-    attended = _self_attention(block.self_attn, _modulate(block.norm1(x), shift1, scale1), rotations, attend)
-    x = _gated(x, attended, gate1)
-    x = x + _cross_attention(block.cross_attn, block.norm3(x), *prompt_kv, attend_prompt)
-    return _gated(x, block.ffn(_modulate(block.norm2(x), shift2, scale2)), gate2)
-
-
-def _self_attention(attention, x: Tensor, rotations: Tensor, attend: Dense) -> Tensor:
-    half_dim = rotations.shape[-1]
-    q = apply_rope(attention.norm_q(attention.q(x)).unflatten(-1, (-1, 2 * half_dim)), rotations)
-    k = apply_rope(attention.norm_k(attention.k(x)).unflatten(-1, (-1, 2 * half_dim)), rotations)
-    v = attention.v(x).unflatten(-1, (-1, 2 * half_dim))
-    return attention.o(attend(q, k, v).flatten(2))
-
-
-def _cross_attention(attention, x: Tensor, k: Tensor, v: Tensor, attend: Dense) -> Tensor:
-    q = attention.norm_q(attention.q(x)).unflatten(-1, k.shape[-2:])
-    return attention.o(attend(q, k, v).flatten(2))
-
-
-def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x [B, L, dim] with one shift and scale [B, 1 or F, dim] per frame."""
-    frames = x.unflatten(1, (shift.shape[1], -1))
-    return torch.addcmul(shift[:, :, None], frames, 1 + scale[:, :, None]).flatten(1, 2)
-
-
-def _gated(x: Tensor, update: Tensor, gate: Tensor) -> Tensor:
-    frames = (gate.shape[1], -1)
-    return torch.addcmul(x.unflatten(1, frames), update.unflatten(1, frames), gate[:, :, None]).flatten(1, 2)
+def _unfinished(attention, q: Tensor, k: Tensor, rotations: Tensor, home: Home) -> tuple[Tensor, Tensor, Finish]:
+    """q and k [B, L, dim] and what they still need; norms that no kernel may compute are called at once."""
+    norm_q = qk_norm(attention.norm_q, q, home.plain, home.cast)
+    norm_k = qk_norm(attention.norm_k, k, home.plain, home.cast)
+    q = attention.norm_q(q) if norm_q is None else q
+    k = attention.norm_k(k) if norm_k is None else k
+    return q, k, Finish(rotations, norm_q, norm_k)
 
 
 def _unpatchify(patches: Tensor, frames: int, height: int, width: int) -> Tensor:

@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ...kernels import apply_rope, on_device
+
 _THETA = 10000.0
 
 
@@ -51,13 +53,7 @@ def _rotations(frames: tuple[int, ...], height: int, width: int, head_dim: int, 
         dim=-1,
     )
     rotations = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
-    return rotations.flatten(0, 2)[:, None].to(device)
-
-
-def apply_rope(x: Tensor, rotations: Tensor) -> Tensor:
-    """Rotate neighbouring channel pairs of x [B, L, H, D] by `rotations` [L, 1, D/2]; keeps x's dtype."""
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * rotations).flatten(-2).to(x.dtype)
+    return on_device(rotations.flatten(0, 2)[:, None], torch.device(device))
 
 
 def move_in_time(x: Tensor, frames: int | Tensor) -> Tensor:
@@ -79,7 +75,7 @@ def move_in_time(x: Tensor, frames: int | Tensor) -> Tensor:
 @torch.inference_mode(False)
 def _time_rotation(frames: int, channels: int, device: str) -> Tensor:
     angles = _angles(torch.tensor([frames], dtype=torch.float64), channels)
-    return torch.polar(torch.ones_like(angles), angles).to(torch.complex64).to(device)
+    return on_device(torch.polar(torch.ones_like(angles), angles).to(torch.complex64), torch.device(device))
 
 
 def _time_channels(head_dim: int) -> int:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dummy_forcing.kernels import Finish
+
 
 @dataclass(frozen=True)
 class TeacherForcingClock:
@@ -46,8 +48,11 @@ class TeacherForcing:
 
     short_context: bool = False
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: TeacherForcingClock) -> Tensor:
-        """q, k, v [B, 2 * F * n or F * n, H, D] -> attention output of the same shape."""
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: TeacherForcingClock, finish: Finish
+    ) -> Tensor:
+        """q, k, v [B, 2 * F * n or F * n, H, D] as projected -> attention output of the same shape."""
+        q, k = finish(q, k)
         chunks = clock.frames // clock.chunk_frames
         halves = 1 if clock.single else 2
         # [B, L, H, D] -> per chunk [B, H, 2 (clean, noisy), tokens, D]

@@ -51,7 +51,8 @@ class _Reader:
     def __init__(self, context):
         self.context, self.seen = context, []
 
-    def attend(self, layer, q, k, v, clock):
+    def attend(self, layer, q, k, v, clock, finish):
+        q, k = finish(q, k)
         assert layer == len(self.seen)
         self.seen.append((k, v))
         keys, values = (torch.cat([*(f[layer][i] for f in self.context), own], 1) for i, own in enumerate((k, v)))

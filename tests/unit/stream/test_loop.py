@@ -45,7 +45,8 @@ class ListMemory:
     def __init__(self):
         self.history, self.current = {}, {}
 
-    def attend(self, layer, q, k, v, clock):
+    def attend(self, layer, q, k, v, clock, finish):
+        q, k = finish(q, k)
         self.current[layer] = [*self.history.get(layer, []), (k, v)]
         k, v = (torch.cat(parts, dim=1) for parts in zip(*self.current[layer], strict=True))
         return F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)

@@ -18,7 +18,8 @@ START = 7
 class WholeChunk:
     """A memory without history."""
 
-    def attend(self, layer, q, k, v, clock):
+    def attend(self, layer, q, k, v, clock, finish):
+        q, k = finish(q, k)
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
@@ -172,7 +173,8 @@ def test_bare_parameters_go_through_the_cast_of_the_home(model):
     for owner in (*stored.blocks, stored.head):
         owner.modulation = torch.nn.Parameter(owner.modulation.double(), requires_grad=False)
     torch.testing.assert_close(forward(stored, x, t, text, home=Home(cast=cast)), forward(model, x, t, text))
-    assert [id(vector) for vector in seen] == [id(owner.modulation) for owner in (*stored.blocks, stored.head)]
+    bare = {id(owner.modulation) for owner in (*stored.blocks, stored.head)}
+    assert bare <= {id(vector) for vector in seen}
     torch.testing.assert_close(forward(stored, x, t, text), forward(model, x, t, text))
 
 

@@ -1,0 +1,85 @@
+"""Norm layers that our kernels may compute in their place.
+
+Layers are called, never read, so that whatever a home does inside them keeps working. A norm is a row of arithmetic
+around a small vector: where it is torch's own and nobody has put anything around it, a kernel that does more in one
+go gets its gain instead. Any other norm is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ...kernels import Affine, Modulation, QKNorm, layer_norm, modulate, residual_norm
+from ...kernels import gated_residual as gated
+
+Cast = Callable[[Tensor, Tensor], Tensor]
+"""(bare parameter, activations) -> the parameter on the activations' device and in their dtype."""
+
+_FORWARDS = {kind: kind.forward for kind in (nn.RMSNorm, nn.LayerNorm)}
+
+
+def computes_as_torch(module: nn.Module) -> bool:
+    """Whether a norm's forward is torch's."""
+    return type(module).forward in _FORWARDS.values()
+
+
+def qk_norm(module: nn.Module, x: Tensor, plain: Callable[[nn.Module], bool], cast: Cast) -> QKNorm | None:
+    """The RMSNorm of queries or keys x [B, L, dim], if it is plain; else None: call it."""
+    if not _is_plain(module, nn.RMSNorm, x, plain) or module.weight is None or module.eps is None:
+        return None
+    return QKNorm(cast(module.weight, x), module.eps)
+
+
+def norm_modulated(norm: nn.Module, x: Tensor, shift: Tensor, scale: Tensor, plain) -> Tensor:
+    """A LayerNorm without gains, then one shift and scale [B, F, dim] for each frame of x [B, L, dim]."""
+    then = Modulation(shift, scale)
+    if _is_bare(norm, x, plain):
+        return layer_norm(x, norm.eps, then)
+    return modulate(norm(x), then)
+
+
+def add_norm_modulated(
+    norm: nn.Module, x: Tensor, update: Tensor, shift: Tensor, scale: Tensor, plain
+) -> tuple[Tensor, Tensor]:
+    """x + update, and `norm_modulated` of it."""
+    then = Modulation(shift, scale)
+    if _is_bare(norm, x, plain):
+        return residual_norm(x, update, None, norm.eps, then)
+    x = x + update
+    return x, modulate(norm(x), then)
+
+
+def add_norm(norm: nn.Module, x: Tensor, update: Tensor, gate: Tensor, plain, cast: Cast) -> tuple[Tensor, Tensor]:
+    """x + update * gate, and the LayerNorm of it with the layer's own gain and bias."""
+    if _is_plain(norm, nn.LayerNorm, x, plain):
+        shift, scale = (None if each is None else cast(each, x) for each in (norm.bias, norm.weight))
+        return residual_norm(x, update, gate, norm.eps, Affine(shift, scale))
+    x = gated(x, update, gate)
+    return x, norm(x)
+
+
+def _is_bare(norm: nn.Module, x: Tensor, plain) -> bool:
+    return _is_plain(norm, nn.LayerNorm, x, plain) and norm.weight is None and norm.bias is None
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module], x: Tensor, plain) -> bool:
+    """Whether a norm does nothing but normalise x over its channels, with vectors that are where x is."""
+    if torch.compiler.is_compiling():  # which sees through a call
+        return False
+    return (
+        isinstance(module, kind)
+        and plain(module)
+        and "forward" not in vars(module)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and tuple(module.normalized_shape) == x.shape[-1:]
+        and all(_is_vector(each, x) for each in module.parameters(recurse=False))
+    )
+
+
+def _is_vector(parameter: Tensor, x: Tensor) -> bool:
+    """Not packed, not waiting elsewhere."""
+    ordinary = type(parameter) in (nn.Parameter, Tensor) and parameter.dtype.itemsize > 1
+    return ordinary and parameter.device == x.device
