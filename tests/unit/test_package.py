@@ -1,5 +1,6 @@
 """What pyproject.toml and requirements.txt promise is what lies on disk."""
 
+import ast
 import importlib
 import re
 import sys
@@ -85,6 +86,15 @@ def test_registry_pictures():
         assert icon.width == icon.height <= 400
     with Image.open(picture("Banner")) as banner:
         assert banner.width * 9 == banner.height * 21
+
+
+def test_node_ids_stand_in_the_source():
+    """ComfyUI Manager reads them off the syntax tree, to know which pack a workflow's missing nodes are from."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "nodes").glob("*.py")]
+    classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    nodes = [each for each in classes if any(ast.unparse(base) == "io.ComfyNode" for base in each.bases)]
+    ids = {each.name: re.findall(r"node_id='(\w+)'", ast.unparse(each)) for each in nodes}
+    assert nodes and [name for name, found in ids.items() if len(found) != 1] == []
 
 
 def picture(name: str) -> Path:
