@@ -47,7 +47,9 @@ def _add_routes() -> None:
 def _nodes() -> list[type[io.ComfyNode]]:
     from .dummy_forcing_patch import DummyForcingPatch
     from .head_profiles import LoadHeadProfile, SaveHeadProfile
+    from .kv_quantisation import ARKVQuantisation
     from .kv_window import ARKVWindow
+    from .light_forcing_patch import LightForcingPatch
     from .load_model import LoadARVideoModel
     from .model_info import ARModelInfoNode
     from .pass_skip import ARPassSkip
@@ -63,6 +65,8 @@ def _nodes() -> list[type[io.ComfyNode]]:
         ToyWorld,
         DummyForcingPatch,
         ARKVWindow,
+        LightForcingPatch,
+        ARKVQuantisation,
         ARPassSkip,
         ARSpeedPreset,
         StreamARVideo,
