@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +14,11 @@ from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 
 SHAPE = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, freq_dim=32)
 FAMILY = Family("tiny", "Tiny", 3, (1000.0, 500.0), 5.0, 9, (32, 48), "none")
+
+
+def nowhere(name: str) -> str:
+    """A path in a place where nobody can make a folder, an administrator neither."""
+    return str(Path("Q:/none" if sys.platform == "win32" else "/proc/none", name))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from .conftest import nowhere
+
 
 @pytest.mark.parametrize(
     ("argv", "cause", "remedy"),
@@ -51,8 +53,8 @@ from safetensors.torch import save_file
         (["generate", "--family", "self-forcing"], "--family", "leave it out"),
         (["generate", "--model", "wan.safetensors"], "--embedding", "give --embedding"),
         (["generate", "--device", "tpu"], "tpu", "choose from"),
-        (["generate", "--output", "/proc/none/video.mp4"], "/proc/none/video.mp4", "choose a folder"),
-        (["generate", "--json", "/proc/none/report.json"], "/proc/none/report.json", "choose a folder"),
+        (["generate", "--output", nowhere("video.mp4")], nowhere("video.mp4"), "choose a folder"),
+        (["generate", "--json", nowhere("report.json")], nowhere("report.json"), "choose a folder"),
         (["profile", "--seeds", "0"], "--seeds", "above 0"),
         (["profile", "--steps", "-1"], "--steps", "above 0"),
         (["profile", "--latents", "3"], "no history", "--latents 6"),
@@ -61,8 +63,8 @@ from safetensors.torch import save_file
         (["profile", "--cost", "high"], "high", "choose from"),
         (["profile", "--output", "heads.bin"], "heads.bin", ".safetensors"),
         (["profile", "--picture", "heads.gif"], "heads.gif", ".png"),
-        (["profile", "--output", "/proc/none/heads.safetensors"], "/proc/none", "choose a folder"),
-        (["profile", "--picture", "/proc/none/heads.png"], "/proc/none", "choose a folder"),
+        (["profile", "--output", nowhere("heads.safetensors")], nowhere(""), "choose a folder"),
+        (["profile", "--picture", nowhere("heads.png")], nowhere(""), "choose a folder"),
     ],
 )  # fmt: skip
 def test_options(fails, argv, cause, remedy):

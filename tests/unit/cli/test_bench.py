@@ -8,6 +8,8 @@ from PIL import Image
 
 from dummy_forcing.cli.main import main
 
+from .conftest import nowhere
+
 TINY = ("--shape", "custom", "--dim", "48", "--heads", "4", "--ffn", "64", "--layers", "1", "--latent-size", "4x4")
 
 
@@ -35,7 +37,7 @@ TINY = ("--shape", "custom", "--dim", "48", "--heads", "4", "--ffn", "64", "--la
         (["--plot", "a.jpg"], "a.jpg", ".png"),
         (["--plot", "a.png"], "several lengths", "--lengths"),
         (["--lengths", "3", "9", "--plot", "a.png", "--json", "a.png"], "two outputs", "own file name"),
-        (["--json", "/proc/none/report.json"], "/proc/none/report.json", "choose a folder"),
+        (["--json", nowhere("report.json")], nowhere("report.json"), "choose a folder"),
     ],
 )
 def test_bad_input(fails, argv, cause, remedy):

@@ -6,7 +6,7 @@ import pytest
 from dummy_forcing.cli.main import main
 from dummy_forcing.core.media.video import read_video
 
-from .conftest import FAMILY, make_model, snapshot
+from .conftest import FAMILY, make_model, nowhere, snapshot
 
 FILES = {"dense.mp4", "dummy_forcing.mp4", "side_by_side.mp4", "heads.png", "report.json"}
 
@@ -58,7 +58,7 @@ def check_report(report):
         (["--latents", "6"], "use --latents 9"),
         (["--latents", "10"], "9 or 12"),
         (["--prompt", "a pink circle"], "'pink'"),
-        (["--output", "/proc/none"], "/proc/none"),
+        (["--output", nowhere("demo")], nowhere("demo")),
         (["--output", "notes"], "notes"),
     ],
 )
