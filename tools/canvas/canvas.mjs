@@ -26,7 +26,7 @@ const SETTINGS = {
 const HIDDEN = "button:has(> .pi-bars), video::-webkit-media-controls { display: none !important }";
 
 // Console errors that a fresh user folder and the first default workflow always give.
-const OF_THE_FRONTEND = [
+export const OF_THE_FRONTEND = [
   "/api/userdata",
   "/user.css",
   "Content Security Policy",
@@ -73,11 +73,16 @@ export async function openPage(browser, url, problems, settings) {
   report(page, problems);
   page.setDefaultTimeout(PATIENCE_MS);
   await page.goto(url);
+  await enter(page);
+  return page;
+}
+
+/** After a page has been loaded: wait for the frontend, leave nothing but the canvas. */
+export async function enter(page) {
   await page.waitForFunction(() => window.app?.extensionManager && window.app?.canvas && window.app?.graph);
   await page.locator(".p-blockui-mask").waitFor({ state: "hidden" });
   await page.evaluate(() => window.app.extensionManager.command.execute("Workspace.ToggleFocusMode"));
   await page.addStyleTag({ content: HIDDEN });
-  return page;
 }
 
 /** Override settings in the answers to the page, and let nothing out: neither to the server's files nor to the net. */

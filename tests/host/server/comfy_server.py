@@ -3,6 +3,8 @@
 As a script it serves while a command runs, with `{url}` in the command replaced by the server's address:
 
     python tests/host/server/comfy_server.py node tools/canvas/canvas_screenshots.mjs {url} out.png in.json
+
+`--pack=FOLDER` before the command adds another node pack.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ CLIENT = "dummy-forcing-tests"
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 PREVIEW, TEXT, PREVIEW_WITH_METADATA = 1, 3, 4  # binary messages, as in ComfyUI's protocol.py
 START_SECONDS = 180
+_PACK = "--pack="
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,22 @@ class Refused(Exception):
 class ComfyServer:
     """Starts the server and waits until it answers; `close`, or leaving `with`, ends its process group."""
 
-    def __init__(self, comfyui: Path, pack: Path, folder: Path, arguments: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        comfyui: Path,
+        pack: Path,
+        folder: Path,
+        arguments: tuple[str, ...] = (),
+        more_packs: tuple[Path, ...] = (),
+    ):
         self.folder, self.port = folder, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log_file = folder / "server.log"
         custom_nodes = folder / "custom_nodes"
         custom_nodes.mkdir(parents=True)
         (custom_nodes / PACK_FOLDER).symlink_to(pack, target_is_directory=True)
+        for other in more_packs:
+            (custom_nodes / other.name).symlink_to(other.resolve(), target_is_directory=True)
         (folder / "input").mkdir()
         shutil.copy(comfyui / "input" / "example.png", folder / "input")  # as in every installation
         self._process = self._launch(comfyui, arguments)
@@ -138,13 +150,18 @@ class ComfyServer:
     def get_bytes(self, path: str) -> bytes:
         return self._request(path)
 
-    def queue(self, prompt: dict[str, Any]) -> str:
+    def queue(self, prompt: dict[str, Any], workflow_id: str | None = None) -> str:
         """Queue a workflow in API format; gives the prompt's id.
+
+        workflow_id: that of the graph in the frontend that the prompt comes from, if it does.
 
         Raises:
             Refused: ComfyUI rejects the prompt; the message is its answer.
         """
-        return json.loads(self._request("/prompt", {"prompt": prompt, "client_id": CLIENT}))["prompt_id"]
+        body: dict[str, Any] = {"prompt": prompt, "client_id": CLIENT}
+        if workflow_id is not None:
+            body["extra_data"] = {"extra_pnginfo": {"workflow": {"id": workflow_id}}}
+        return json.loads(self._request("/prompt", body))["prompt_id"]
 
     def follow(
         self, prompt_id: str, timeout: float = 300, on_event: Callable[[Event, Run], None] | None = None
@@ -160,9 +177,13 @@ class ComfyServer:
                 on_event(event, run)
         return run
 
-    def run(self, prompt: dict[str, Any], **options) -> Run:
+    def run(self, prompt: dict[str, Any], workflow_id: str | None = None, **options) -> Run:
         """`queue`, then `follow`."""
-        return self.follow(self.queue(prompt), **options)
+        return self.follow(self.queue(prompt, workflow_id), **options)
+
+    def post(self, path: str, body: Any) -> Any:
+        """JSON that answers JSON."""
+        return json.loads(self._request(path, body))
 
     def interrupt(self) -> None:
         self._request("/interrupt", {})
@@ -322,11 +343,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def serve_while(command: list[str]) -> int:
+def serve_while(arguments: list[str]) -> int:
     """Run a command beside a fresh server; its exit code."""
+    packs = tuple(Path(part.removeprefix(_PACK)) for part in arguments if part.startswith(_PACK))
+    command = [part for part in arguments if not part.startswith(_PACK)]
     comfyui = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "ComfyUI").expanduser()
     pack = Path(__file__).resolve().parents[3]
-    with tempfile.TemporaryDirectory() as folder, ComfyServer(comfyui, pack, Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ComfyServer(comfyui, pack, Path(folder), more_packs=packs) as server,
+    ):
         return subprocess.run([part.replace("{url}", server.url) for part in command]).returncode
 
 
