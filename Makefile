@@ -14,11 +14,12 @@ HOST_PYTHON ?= $(or $(firstword $(wildcard $(COMFYUI)/.venv/bin/python $(COMFYUI
 
 CHECK_VERSION := import sys; sys.exit(sys.version_info < (3, 10))
 
-.PHONY: help demo test test-host screenshots lint clean
+.PHONY: help demo test test-web test-host test-browser screenshots lint clean
 help:
 	@echo "make demo         generate videos with the built-in toy world into out/demo"
 	@echo "make test         lint, then every test that needs neither a GPU nor minutes"
 	@echo "make test-host    the same inside the real ComfyUI of COMFYUI_PATH, by default ~/ComfyUI"
+	@echo "make test-browser the live stream in a real browser, pictures in out/browser"
 	@echo "make screenshots  run workflows/*.json on ComfyUI's canvas, pictures in out/screenshots"
 	@echo "make lint         ruff only"
 	@echo "make clean        remove builds, caches and the demo; keeps $(VENV) and the rest of out/"
@@ -26,8 +27,12 @@ help:
 demo: $(STAMP)
 	$(BIN)/dummy-forcing demo --output out/demo
 
-test: lint
+test: lint test-web
 	$(BIN)/pytest -m "not heavy and not gpu"
+
+# The modules of web/ that need no browser.
+test-web:
+	@if command -v node > /dev/null; then node --test tests/web/*.test.mjs; else echo "no Node.js: tests/web skipped"; fi
 
 # ComfyUI's Python gets pytest if it has none; nothing else is installed there, and nothing of ours.
 test-host:
@@ -39,7 +44,12 @@ test-host:
 	    COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' -m pytest tests/host -m "not heavy and not gpu"; \
 	fi
 
-# Needs Node.js and Chromium (Debian: apt-get install chromium nodejs npm).
+# These need Node.js and Chromium (Debian: apt-get install chromium nodejs npm).
+test-browser:
+	cd tools/canvas && npm install --no-audit --no-fund
+	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
+	    --pack=tests/web/browser/numbered_stream node tests/web/browser/live.mjs {url} out/browser
+
 screenshots:
 	cd tools/canvas && npm install --no-audit --no-fund
 	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \

@@ -94,6 +94,7 @@ class LiveStream:
         self._chunks: list[tuple[int, int]] = []  # frames and bytes of each
         self._bytes = 0  # of those that are still there
         self._first = 0
+        self._decoded_at: float | None = None
         self._standing: Standing | None = None
         self._ends: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], _RECENT + 1)
         self._prompts = list(prompts)
@@ -107,7 +108,7 @@ class LiveStream:
     def add_chunk(self, frames: Tensor, standing: Standing) -> None:
         """Take the frames [T, H, W, 3] of the next chunk; waits only where encoding is two chunks behind."""
         self._room.acquire()
-        self._encoder.submit(self._keep, frames, standing)
+        self._encoder.submit(self._keep, frames, standing, time.time())
 
     def take_prompt(self) -> str | None:
         """The text asked for since the last call."""
@@ -176,6 +177,7 @@ class LiveStream:
                 "status": self._status,
                 "stopping": self._stop and self._status == "running",
                 "first_chunk": self._first,
+                "decoded_at": self._decoded_at,
                 "runs": [[len(list(same)), frames] for frames, same in groupby(n for n, _ in self._chunks)],
                 "fps": self._speed(),
                 "dit_fps": standing and standing.dit_fps,
@@ -218,7 +220,7 @@ class LiveStream:
     def _file(self, index: int) -> Path:
         return self._folder / f"{index:06}.pack"
 
-    def _keep(self, frames: Tensor, standing: Standing) -> None:
+    def _keep(self, frames: Tensor, standing: Standing, decoded_at: float) -> None:
         """Encode and write a chunk. A disk that is full ends the view of the video, not the video."""
         try:
             if self._broken is None:
@@ -226,6 +228,7 @@ class LiveStream:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._file(len(self._chunks)).write_bytes(data)
                 with self._lock:
+                    self._decoded_at = decoded_at
                     self._chunks.append((len(frames), len(data)))
                     self._bytes += len(data)
         except Exception as error:

@@ -248,8 +248,8 @@ class _Recording:
     def _take(self, standing: Standing, frames: Tensor) -> None:
         if self.anchor is not None:
             self.anchor.add(frames)
+        self._view.show_frames(frames[0], standing)  # first: people wait for them, the file has time
         self._video.write(frames[0])
-        self._view.show_frames(frames[0], standing)
 
 
 def _length(length: int, source) -> int:
