@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ...kernels import numbers_on
 from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig, VideoLayout, build_memory
 from ..memory.memory import AttentionObserver, Cut, MemoryStatus
@@ -135,12 +137,17 @@ def sigmas_for(clock: ChunkClock, like: Tensor) -> Tensor | float:
     """Noise level of a pass, or fp32 those of its frames, broadcasting over latents [B, C, F, h, w]."""
     if clock.frame_sigmas is None:
         return clock.sigma
-    return torch.tensor(clock.frame_sigmas, dtype=torch.float32, device=like.device).view(1, 1, -1, 1, 1)
+    return _levels(clock.frame_sigmas, like.device).view(1, 1, -1, 1, 1)
 
 
 def timesteps_for(clock: ChunkClock, x: Tensor) -> Tensor:
     """Timesteps of a pass over latents x [B, C, F, h, w]: fp32 [B], or [B, F] where frames differ."""
     if clock.frame_sigmas is None:
         return x.new_full((x.shape[0],), clock.sigma * TRAINING_STEPS, dtype=torch.float32)
-    levels = torch.tensor(clock.frame_sigmas, dtype=torch.float32, device=x.device)
-    return (levels * TRAINING_STEPS).expand(x.shape[0], -1)
+    return (_levels(clock.frame_sigmas, x.device) * TRAINING_STEPS).expand(x.shape[0], -1)
+
+
+@lru_cache(maxsize=64)  # a schedule has few of them: nothing is copied to the device again
+@torch.inference_mode(False)
+def _levels(levels: tuple[float, ...], device: torch.device) -> Tensor:
+    return numbers_on(levels, torch.float32, device)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ...kernels import on_device
 from ..memory.clock import ChunkClock
 from ..memory.memory import MemoryStatus
 from .config import StreamConfig
@@ -65,8 +66,8 @@ class Passes:
         return self.to_device(noise)
 
     def to_device(self, latents: Tensor) -> Tensor:
-        """Latents where and as the denoiser takes them."""
-        return latents.to(self.denoiser.device, self.denoiser.dtype)
+        """Latents where and as the denoiser takes them; the device is not waited for."""
+        return on_device(latents.to(self.denoiser.dtype), self.denoiser.device)
 
     def finish(self, clock: ChunkClock, x: Tensor) -> Iterator[HeadsClassified | ChunkDone]:
         """The events of a chunk that is done."""

@@ -127,7 +127,7 @@ def forward_chunk(
         flow [B, C_out, F, h, w] (noise minus data), dtype of x.
     """
     _, _, frames, height, width = x.shape
-    tokens = home.embed(backbone.patch_embedding, x).flatten(2).transpose(1, 2)
+    tokens = home.embed(backbone.patch_embedding, x).flatten(2).transpose(1, 2).contiguous()
     time = time_embedding(backbone, t, tokens.dtype)
     modulation = backbone.time_projection(time).unflatten(-1, (6, -1))
     head_dim = tokens.shape[-1] // backbone.num_heads
