@@ -21,6 +21,8 @@ from ..core.stream.material import NOTHING, Material
 from ..core.stream.noise import SeededNoise
 from ..core.stream.prompts import NO_CHANGES, PromptSource
 from ..core.stream.tally import RunReport, Tally
+from ..core.wan.compiled import compiled_parts
+from ..core.wan.forward import STANDALONE, Home
 from .progress import progress_line
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ class VideoJob:
     """One video to make.
 
     title names it in the progress line; text is the text-encoder output [1, L, D] on any device; observers look at
-    attention. config.total_frames must be finite. material and prompts as in `stream_chunks`.
+    attention. config.total_frames must be finite. material and prompts as in `stream_chunks`. compile runs the
+    blocks through `torch.compile`.
     """
 
     title: str
@@ -47,6 +50,7 @@ class VideoJob:
     observers: Sequence[AttentionObserver] = ()
     material: Material = NOTHING
     prompts: PromptSource = NO_CHANGES
+    compile: bool = False
 
 
 def run_video(
@@ -87,6 +91,7 @@ def run_video(
             config,
             SeededNoise(job.seed),
             job.observers,
+            Home(parts=compiled_parts()) if job.compile else STANDALONE,
             material=job.material,
             prompts=job.prompts,
             anchor=anchor,
