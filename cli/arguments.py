@@ -78,6 +78,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--prompt", help="what to show; the toy world has a default (a label with --embedding)")
     _add_model(parser)
+    _add_compile(parser)
     parser.add_argument("--embedding", type=Path, metavar="FILE", help="text-encoder output, for --model PATH")
     parser.add_argument("--decoder", type=Path, metavar="FILE", help=_DECODER)
     length = parser.add_mutually_exclusive_group()
@@ -204,6 +205,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     size.add_argument("--latent-size", type=values.latent_size, metavar="HxW", help="in latent pixels, 8 to one")
     _add_device(model)
     _add_fp8(model)
+    _add_compile(model)
     _add_kv(model)
     video = parser.add_argument_group("video")
     video.add_argument("--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=_BENCH_LENGTHS)
@@ -269,6 +271,10 @@ def _add_device(parser: ArgumentParser) -> None:
         default="auto",
         help="(default: auto, which is bfloat16 for checkpoints on a GPU, else float32)",
     )
+
+
+def _add_compile(parser: ArgumentParser) -> None:
+    parser.add_argument("--compile", action="store_true", help=_COMPILE)
 
 
 def _add_fp8(parser: ArgumentParser) -> None:
@@ -345,6 +351,10 @@ _LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
 _FP8 = (
     "run the blocks' linear layers in FP8 (e4m3): half the weights, and faster on GPUs that compute in it "
     "(Ada, Hopper, Blackwell)"
+)
+_COMPILE = (
+    "run what lies around attention through torch.compile: a minute or more once for a size, then less time for "
+    "elementwise work (not measured on a GPU yet)"
 )
 _DECODER = (
     "a light decoder in place of the VAE's own, for --model PATH: lightvaew2_1, lighttaew2_1 or taew2_1; "

@@ -78,6 +78,7 @@ def read_setting(args: argparse.Namespace) -> BenchSetting:
         skip=read_skip(args),
         decode=args.decode,
         fp8=args.fp8,
+        compile=args.compile,
         merge=read_kv(args),
     )
 
@@ -138,7 +139,7 @@ def _describe(args: argparse.Namespace, setting: BenchSetting) -> str:
     return (
         f"{args.shape} ({wan.layers} layers of {wan.dim}, {wan.heads} heads), random weights, "
         f"latents {height}x{width}, chunks of {setting.chunk_frames}, {setting.steps} + 1 passes, "
-        f"{str(setting.dtype).removeprefix('torch.')}{_describe_numbers(args, setting)}; "
+        f"{str(setting.dtype).removeprefix('torch.')}{_describe_numbers(args, setting)}{', compiled' * setting.compile}; "
         f"{kind}, median of {setting.repeats}"
     )
 
@@ -207,6 +208,7 @@ def _to_dict(args: argparse.Namespace, setting: BenchSetting, result: BenchResul
             "skip": None if setting.skip is None else setting.skip.to_dict(),
             "dtype": str(setting.dtype).removeprefix("torch."),
             "fp8": fp8_path(setting.device)[0] if setting.fp8 else None,
+            "compile": setting.compile,
             "kv": args.kv,
             "device": setting.device.type,
             "seed": setting.seed,

@@ -138,7 +138,7 @@ def _write_video(
     console: Console,
 ) -> RunReport:
     material = material_of(request.given, model, config)
-    job = VideoJob(args.output.name, request.text, config, args.seed, material=material, prompts=prompts)
+    job = VideoJob(args.output.name, request.text, config, args.seed, (), material, prompts, args.compile)
     with VideoWriter(args.output, FRAME_RATE) as video:
         try:
             return run_video(model, job, sink=video.write, finish=video.finish, console=console)

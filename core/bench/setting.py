@@ -16,6 +16,8 @@ from ..memory.store import StoreLayout
 from ..stream.config import StreamConfig
 from ..stream.pass_skip import PassSkip
 from ..stream.sigmas import even_steps, warp_steps
+from ..wan.compiled import compiled_parts
+from ..wan.forward import STANDALONE, Home
 from ..wan.fp8_linear import use_fp8_linears
 from ..wan.shape import PATCH
 from ..wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
@@ -42,6 +44,7 @@ class BenchSetting:
         repeats, warm_up: samples that count, and those before them that do not.
         decode: measure the VAE too.
         fp8: run the blocks' linear layers in FP8.
+        compile: run the blocks through `torch.compile`; the first warm-up compiles.
         merge: how kept frames are held, where a policy does not say.
     """
 
@@ -60,6 +63,7 @@ class BenchSetting:
     skip: PassSkip | None = None
     decode: bool = True
     fp8: bool = False
+    compile: bool = False
     merge: MergeMethod = field(default_factory=Unmerged)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,11 @@ class BenchSetting:
             for policy in self.policies:
                 self.stream(policy.memory, length)  # raises for a length, a size or a list of passes that cannot be
                 policy.memory.keep.begin(self.keep_shape)
+
+    @property
+    def home(self) -> Home:
+        """How blocks are run."""
+        return Home(parts=compiled_parts()) if self.compile else STANDALONE
 
     @property
     def tokens(self) -> int:

@@ -95,7 +95,7 @@ class ChunkSubject:
         memory = build_memory(self._config.memory, self._model.backbone, layout)
         with contextlib.closing(memory):
             clock = self._fill(memory)
-            run = _ChunkRun(self._model.backbone, self._prompt, memory, self._config, self._setting.device)
+            run = _ChunkRun(self._model.backbone, self._prompt, memory, self._config, self._setting)
             passes = []
             for pass_clock in _pass_clocks(clock, self._config):
                 passes.append(run.one_pass(pass_clock, self._noise(pass_clock)))
@@ -137,11 +137,12 @@ class _ChunkRun:
     """Timed passes over one chunk."""
 
     def __init__(
-        self, backbone: nn.Module, prompt: PromptKV, memory: Memory, config: StreamConfig, device: torch.device
+        self, backbone: nn.Module, prompt: PromptKV, memory: Memory, config: StreamConfig, setting: BenchSetting
     ):
         self._backbone, self._prompt, self._memory = backbone, prompt, memory
-        self._timed = TimedMemory(memory, device)
-        self._watch = Stopwatch(device)
+        self._home = setting.home
+        self._timed = TimedMemory(memory, setting.device)
+        self._watch = Stopwatch(setting.device)
         self._skip = None if config.skip is None else PassSkipRun(config.skip)
 
     @torch.inference_mode()
@@ -149,7 +150,7 @@ class _ChunkRun:
         """A pass over noise; the clean one keeps its keys and values."""
         with self._watch.running():
             t = timesteps_for(clock, x)
-            forward_chunk(self._backbone, x, t, self._prompt, self._timed, clock, reuse=self._skip)
+            forward_chunk(self._backbone, x, t, self._prompt, self._timed, clock, self._home, self._skip)
             if clock.clean:
                 self._memory.commit(clock)
         return PassTime(self._watch.seconds, self._timed.take(), self._skip is not None and self._skip.skipped)
@@ -168,7 +169,8 @@ class ClipSubject:
         scoring = _Scoring(self._config.memory.keep, self._setting)
         noise = SeededNoise(self._setting.seed)
         observers = (scoring,) if scoring.chunk is not None else ()
-        stream = stream_video(self._model.backbone, self._model.text, self._config, noise, observers)
+        model, home = self._model, self._setting.home
+        stream = stream_video(model.backbone, model.text, self._config, noise, observers, home)
         chunks, roles, skipped, seconds = [], None, 0, 0.0
         with contextlib.closing(stream):
             for event, took in _timed(stream):
