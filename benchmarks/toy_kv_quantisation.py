@@ -13,7 +13,6 @@ import itertools
 import json
 import os
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -28,7 +27,6 @@ from dummy_forcing.core.memory.config import MemoryConfig, VideoLayout
 from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
 from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.memory import Memory
 from dummy_forcing.core.memory.merge import Unmerged
 from dummy_forcing.core.memory.quantised_frames import FORMATS
 from dummy_forcing.core.memory.quantised_kv import QuantisedKV
@@ -37,10 +35,12 @@ from dummy_forcing.core.stream.decode import StreamingDecoder
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.wan.forward import Home
 from dummy_forcing.core.wan.shape import WAN_1_3B
 from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
 from dummy_forcing.core.world.vocabulary import embed_prompt
+from dummy_forcing.kernels import attend_densely
 
 MEMORIES = {"dense": Dense(), "Dummy Forcing 50%": DummyForcing()}
 HELD = {"fp32": Unmerged(), "int8": QuantisedKV("int8"), "fp8": QuantisedKV("fp8")}
@@ -66,30 +66,21 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return scaled_dot_product_attention(*(each.transpose(1, 2) for each in (q, k, v)))
 
 
-def toy_cases() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def toy_cases() -> list[tuple[Tensor, Tensor, Tensor]]:
     """Queries of the fifth chunk and the history before it, layer by layer."""
-    model, frame, seen = open_toy_world(), 36, {}
+    model, frame, calls = open_toy_world(), 36, []
+    before, latents = 12 * frame, 15
 
-    attend = Memory.attend
+    def watched(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if k.shape[1] == latents * frame:
+            calls.append((q, *(each[:, :before].unflatten(1, (-1, frame)).clone() for each in (k, v))))
+        return attend_densely(q, k, v)
 
-    def watched(self, layer, q, k, v, clock):
-        history = seen.setdefault(layer, [])
-        if clock.clean:
-            history.append((q, k, v))
-        return attend(self, layer, q, k, v, clock)
-
-    Memory.attend = watched
-    try:
-        for _ in stream_video(
-            model.backbone, embed_prompt(PROMPTS[0]), model.stream_config(15, MemoryConfig()), SeededNoise(0)
-        ):
-            pass
-    finally:
-        Memory.attend = attend
-    for history in seen.values():
-        *before, (q, _, _) = history
-        k, v = (torch.cat([each[i] for each in before], 1).unflatten(1, (-1, frame)) for i in (1, 2))
-        yield q, k, v
+    config = model.stream_config(latents, MemoryConfig())
+    text, home = embed_prompt(PROMPTS[0]), Home(attention=watched)
+    for _ in stream_video(model.backbone, text, config, SeededNoise(0), home=home):
+        pass
+    return calls[-len(model.backbone.blocks) :]  # of the clean pass
 
 
 def random_cases() -> dict[str, list[tuple[Tensor, Tensor, Tensor]]]:
@@ -111,7 +102,7 @@ def random_cases() -> dict[str, list[tuple[Tensor, Tensor, Tensor]]]:
 
 def attention_errors() -> list[dict]:
     """Norm of the error of the output over its norm, mean over layers."""
-    cases, rows = {"toy world": list(toy_cases())} | random_cases(), []
+    cases, rows = {"toy world": toy_cases()} | random_cases(), []
     for (name, tensors), kind in itertools.product(cases.items(), FORMATS):
         for (of_keys, keys), (of_values, values) in itertools.product(SHARES.items(), repeat=2):
             if of_values == "a head in a frame":
@@ -212,9 +203,9 @@ def summarise(videos: list[dict[Case, Measured]]) -> list[dict]:
 _PAGE = """\
 # Keys and values in 8 bits, measured
 
-`dummy-forcing generate --kv int8`, also for `bench`, and the node AR KV Quantisation hold the history in 8 bits;
-the frames of the current chunk stay as they are (`core/memory/quantised_kv.py`). It goes with every keep policy but
-one whose sink averages frames.
+`dummy-forcing generate --kv int8`, `dummy-forcing bench dense+kv` and the node AR KV Quantisation hold the history
+in 8 bits; the frames of the current chunk stay as they are (`core/memory/quantised_kv.py`). It goes with every keep
+policy but one whose sink averages frames.
 
 * A frame is quantised once, after the clean pass of its chunk, and only copied from then on.
 * One scale for each channel of each head in each frame, symmetric, fp32.

@@ -55,9 +55,14 @@ def fp8_linear(x: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | N
     return multiply(rows, row_scale, weight, weight_scale, bias, x.dtype).unflatten(0, x.shape[:-1])
 
 
-@cache
+@torch.compiler.assume_constant_result
 def fp8_path(device: torch.device) -> tuple[str, str]:
     """Which way products take on a device, and why; found out by trying a small one."""
+    return _tried(device)
+
+
+@cache
+def _tried(device: torch.device) -> tuple[str, str]:
     ones = torch.ones(FP8_MULTIPLE, FP8_MULTIPLE, device=device)
     rows, scale = quantise_rows(ones)
     try:

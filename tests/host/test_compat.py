@@ -87,9 +87,9 @@ def kv_dtypes(monkeypatch):
     """The dtypes of all keys and values, as they come and as they are stored."""
     seen, attend, tail = set(), Memory.attend, FrameStore.tail
 
-    def coming(self, layer, q, k, v, clock):
+    def coming(self, layer, q, k, v, *rest):
         seen.update((k.dtype, v.dtype))
-        return attend(self, layer, q, k, v, clock)
+        return attend(self, layer, q, k, v, *rest)
 
     def stored(self, clock):
         seen.update((self.k.dtype, self.v.dtype))

@@ -80,3 +80,11 @@ def test_what_is_said(backbone, caplog):
     with caplog.at_level(logging.INFO, "dummy_forcing"):
         say_fp8(backbone, CPU)
     assert len(caplog.records) == 1 and f"20 linear layers in FP8: {fp8_path(CPU)[0]}" in caplog.text
+
+
+def test_it_compiles_as_one_graph():
+    x = torch.randn(1, 37, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        linear = Fp8Linear(torch.nn.Linear(64, 48))
+        compiled = torch.compile(linear.forward, backend="eager", fullgraph=True)
+        assert torch.equal(compiled(x), linear(x))
