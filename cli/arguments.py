@@ -16,7 +16,7 @@ FAMILY_MEMORY = "family"
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
 AUTO_ROPE = "auto"
 KV_FORMATS = ("full", "int8", "fp8")
-ALL_KEYS, LIGHT_FORCING = "all", "light-forcing"
+ALL_KEYS, LIGHT_FORCING, ANN = "all", "light-forcing", "ann"
 PRESETS = ("training-free", "tuned-weights", "tuned-weights-long")
 SWITCHES = ("cross-attention", "recache", "flush", "interpolate")
 TOY = "toy"
@@ -206,7 +206,6 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     _add_device(model)
     _add_fp8(model)
     _add_compile(model)
-    _add_kv(model)
     video = parser.add_argument_group("video")
     video.add_argument("--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=_BENCH_LENGTHS)
     video.add_argument("--clip", action="store_true", help="measure all chunks of a video as they are generated")
@@ -214,7 +213,9 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         "--chunk-frames", type=values.count, default=3, metavar="N", help="latent frames a chunk (default: 3)"
     )
     video.add_argument("--steps", type=values.count, default=4, metavar="N", help=_BENCH_STEPS)
-    video.add_argument("--no-decode", dest="decode", action="store_false", help="leave the VAE out")
+    decode = video.add_mutually_exclusive_group()
+    decode.add_argument("--decoder", choices=("wan", "lightvae", "tae"), help=_BENCH_DECODER)
+    decode.add_argument("--no-decode", dest="decode", action="store_false", help="leave the decoder out")
     video.add_argument("--seed", type=int, default=0, help="of weights, noise and roles (default: 0)")
     _add_skip(parser)
     samples = parser.add_argument_group("samples")
@@ -297,20 +298,23 @@ def _add_policy(parser: ArgumentParser) -> None:
     group.add_argument("--save-profile", type=Path, metavar="FILE", help="save the online head roles as a profile")
     group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_SINK)
     group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=_WINDOW)
-    _add_kv(group)
-
-
-def _add_kv(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=_KV)
+    group.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=_KV)
 
 
 def _add_select(parser: ArgumentParser) -> None:
     """Options without a default, as in `_add_policy`."""
     group = parser.add_argument_group("keys that are read")
-    group.add_argument("--select", choices=(ALL_KEYS, LIGHT_FORCING), default=ALL_KEYS, help=_SELECT)
+    group.add_argument("--select", choices=(ALL_KEYS, LIGHT_FORCING, ANN), default=ALL_KEYS, help=_SELECT)
     group.add_argument("--preset", choices=PRESETS, default=SUPPRESS, help=_PRESET)
     group.add_argument("--sparsity", type=values.level, default=SUPPRESS, metavar="SHARE", help=_SPARSITY)
     group.add_argument("--block-size", type=values.count, default=SUPPRESS, metavar="N", help=_BLOCK_SIZE)
+    group.add_argument("--ann-search", choices=("quant", "lsh"), default=SUPPRESS, help=_ANN_SEARCH)
+    group.add_argument("--ann-bits", type=values.count, default=SUPPRESS, metavar="N", help=_ANN_BITS)
+    group.add_argument("--ann-share", type=values.strength, default=SUPPRESS, metavar="SHARE", help=_ANN_SHARE)
+    group.add_argument("--ann-radius", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_ANN_RADIUS)
+    group.add_argument("--ann-history", type=values.count, default=SUPPRESS, metavar="N", help=_ANN_HISTORY)
+    group.add_argument("--ann-recall", type=values.share, default=SUPPRESS, metavar="SHARE", help=_ANN_RECALL)
+    group.add_argument("--cross", choices=(ALL_KEYS, ANN), default=ALL_KEYS, help=_CROSS)
 
 
 def _add_skip(parser: ArgumentParser) -> None:
@@ -373,15 +377,27 @@ _COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
 _SINK = "window: opening latent frames kept for ever (default: 3)"
 _WINDOW = "window: latent frames read in all (default: 12)"
 _SELECT = (
-    "which kept keys queries read: all, or those that Light Forcing chooses, fewer with every chunk; for long "
-    "contexts and large frames (default: all)"
+    "which kept keys queries read: all, those that Light Forcing chooses, fewer with every chunk, or those that an "
+    "approximate search finds (ann); for long contexts and large frames (default: all)"
 )
 _PRESET = (
     "light-forcing: training-free is for any model; the others have the authors' values, for weights tuned with "
     "them: clips of up to 5 s, and longer videos in a window of 12 (default: training-free)"
 )
 _SPARSITY = "light-forcing: share of the keys that is not read, mean over the video (default: the preset's)"
-_BLOCK_SIZE = "light-forcing: most tokens of a block, of queries and of keys (default: 128 and 64)"
+_BLOCK_SIZE = (
+    "light-forcing: most tokens of a block, of queries and of keys (default: 128 and 64); ann: queries that "
+    "read the same keys (default: 128)"
+)
+_ANN_SEARCH = "ann: by 8-bit quantised centroids, or by hashes (default: quant)"
+_ANN_BITS = "ann: the history is put into 2^N buckets (default: 6)"
+_ANN_SHARE = "ann, quant: share of the buckets that a block of queries reads (default: 0.25)"
+_ANN_RADIUS = "ann, lsh: buckets are read whose hash differs in at most N bits (default: 1)"
+_ANN_HISTORY = "ann: latent frames of history below which all is read (default: 9)"
+_ANN_RECALL = "ann: layers in which the keys found have less of the attention read everything (default: 0.8)"
+_CROSS = (
+    "which tokens of the prompt are read: all, or those near a frame's queries (default: all, as it costs little)"
+)
 _PROMPTS = (
     "later prompts: lines such as 'chunk 4: a blue square moving left' or '3.5s: ...', or a JSON list of "
     '{"at": "chunk 4", "prompt": "..."}; with --model PATH files of embeddings in place of prompts'
@@ -394,9 +410,11 @@ _REFINE = "experimental: the clean pass, at --context-noise X, gives the result;
 _KV = "how kept frames are held: int8 halves the memory of 16 bits at a small error (default: full)"
 _BENCH_POLICY = (
     "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]], after it "
-    "+light-forcing[:SPARSITY[:PRESET]] (default: dense window:12 dummy-forcing:0.5); named before all options"
+    "+light-forcing[:SPARSITY[:PRESET]] or +ann[:SHARE|lsh[:BITS]], and +kv[:int8|fp8] (default: dense window:12 "
+    "dummy-forcing:0.5); named before all options"
 )
 _BENCH_LENGTHS = "latent frames; the last chunk of each is measured, behind a random history (default: 21)"
+_BENCH_DECODER = "the Wan 2.1 VAE, LightVAE or TAEHV in their published sizes (default: the shape's own VAE)"
 _BENCH_STEPS = "denoising passes a chunk, a clean one follows (default: 4)"
 _SKIP_LIST = "reuse the blocks' work of the pass before in these denoising passes of every chunk, from 1"
 _SKIP_RULE = "skip by TeaCache's rule, for many steps: estimated change allowed in all (TeaCache for Wan: 0.2)"

@@ -38,7 +38,7 @@ from .outputs import check_outputs, check_suffix
 from .policies import check_classified, memory_for, method_of, read_kv, read_policy, read_skip
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
-from .select import read_select, say_selection
+from .select import read_cross, read_select, say_selection
 from .story import Story, read_story
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     family = model.family
     given, length = request.given, (args.latents, args.seconds, family.latent_frames, family.chunk_frames)
     latents = given.count_latents(*length) if given else count_latents(*length)
-    memory = replace(memory_for(request.keep, args.rope, family, read_kv(args)), select=request.select)
+    slots = {"select": request.select, "cross": read_cross(args)}
+    memory = replace(memory_for(request.keep, args.rope, family, read_kv(args)), **slots)
     memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)

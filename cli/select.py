@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.errors import DummyForcingError
+from ..core.memory.ann_ca import AnnCA
+from ..core.memory.ann_sa import AnnSA
+from ..core.memory.cross import AllTokens, CrossMethod
 from ..core.memory.keep import KeepShape
 from ..core.memory.light_forcing import PRESETS, LightForcing
 from ..core.memory.light_plan import describe_sparsity
 from ..core.memory.select import AllKeys, SelectMethod
 from ..core.stream.config import StreamConfig
-from .arguments import ALL_KEYS, LIGHT_FORCING
+from .arguments import ALL_KEYS, ANN, LIGHT_FORCING
 from .console import say
 
 if TYPE_CHECKING:
@@ -20,10 +23,20 @@ if TYPE_CHECKING:
 
     from ..core.checkpoints.model import ARVideoModel
 
+# Option as typed -> field of the method.
+_ANN_OPTIONS = {
+    "ann_search": "search",
+    "ann_bits": "bits",
+    "ann_share": "share",
+    "ann_radius": "radius",
+    "ann_history": "min_frames",
+    "ann_recall": "min_recall",
+}
 # Method as typed -> options as typed.
 _OPTIONS: dict[str, tuple[str, ...]] = {
     ALL_KEYS: (),
     LIGHT_FORCING: ("preset", "sparsity", "block_size"),
+    ANN: (*_ANN_OPTIONS, "block_size"),
 }
 
 
@@ -35,7 +48,13 @@ def read_select(args: argparse.Namespace) -> SelectMethod:
         if stray:
             flag = "--" + stray[0].replace("_", "-")
             raise DummyForcingError(f"{flag} belongs to --select {method}; leave it out or switch")
-    return _light_forcing(args) if args.select == LIGHT_FORCING else AllKeys()
+    methods = {ALL_KEYS: lambda args: AllKeys(), LIGHT_FORCING: _light_forcing, ANN: _ann}
+    return methods[args.select](args)
+
+
+def read_cross(args: argparse.Namespace) -> CrossMethod:
+    """Which tokens of the prompt are read."""
+    return AnnCA() if args.cross == ANN else AllTokens()
 
 
 def say_selection(console: Console, config: StreamConfig, model: ARVideoModel) -> None:
@@ -54,3 +73,8 @@ def _light_forcing(args: argparse.Namespace) -> LightForcing:
     if "block_size" in args:
         method = replace(method, block_q=args.block_size, block_k=args.block_size)
     return method
+
+
+def _ann(args: argparse.Namespace) -> AnnSA:
+    fields = {**_ANN_OPTIONS, "block_size": "block"}
+    return AnnSA(**{field: getattr(args, option) for option, field in fields.items() if option in args})

@@ -45,6 +45,7 @@ def _add_routes() -> None:
 
 
 def _nodes() -> list[type[io.ComfyNode]]:
+    from .ann_attention import ANNAttentionPatch
     from .dummy_forcing_patch import DummyForcingPatch
     from .head_profiles import LoadHeadProfile, SaveHeadProfile
     from .kv_quantisation import ARKVQuantisation
@@ -66,6 +67,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         DummyForcingPatch,
         ARKVWindow,
         LightForcingPatch,
+        ANNAttentionPatch,
         ARKVQuantisation,
         ARPassSkip,
         ARSpeedPreset,

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 
 from ..errors import DummyForcingError
 from ..heads.roles import HeadRole
+from ..memory.ann_sa import AnnSA
 from ..memory.config import MemoryConfig
 from ..memory.dense import Dense
 from ..memory.dummy_forcing import DummyForcing, Roles
 from ..memory.keep import KeepPolicy
 from ..memory.light_forcing import PRESETS, LightForcing
+from ..memory.quantised_kv import QuantisedKV
 from ..memory.window import RollingWindow, Window
 
 DENSE = "dense"
 SYNTAX = (
     "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]], and after "
-    "it +light-forcing[:SPARSITY[:PRESET]]"
+    "it +light-forcing[:SPARSITY[:PRESET]] or +ann[:SHARE|lsh[:BITS]], and +kv[:int8|fp8]"
 )
 
 
@@ -56,7 +58,7 @@ def parse_policy(text: str) -> MemoryConfig:
         return MemoryConfig(_parse_keep(*kept.split(":")), **slots)
     except DummyForcingError as error:
         raise DummyForcingError(f"policy {text}: {error}") from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DummyForcingError(f"unknown policy {text!r}; expected {SYNTAX}") from error
 
 
@@ -79,7 +81,21 @@ def _light_forcing(values: Sequence[str]) -> LightForcing:
     return replace(method, sparsity=float(values[0]), base=None) if values else method
 
 
-_ADDED: dict[str, tuple[str, Callable[[Sequence[str]], object]]] = {"light-forcing": ("select", _light_forcing)}
+def _ann(values: Sequence[str]) -> AnnSA:
+    """No layer is switched off: random keys are found as rarely as others, and that says nothing."""
+    if len(values) > 2:
+        raise ValueError(values)
+    method = AnnSA(min_recall=0.0)
+    if values:
+        method = replace(method, search="lsh") if values[0] == "lsh" else replace(method, share=float(values[0]))
+    return replace(method, bits=int(values[1])) if len(values) > 1 else method
+
+
+_ADDED: dict[str, tuple[str, Callable[[Sequence[str]], object]]] = {
+    "light-forcing": ("select", _light_forcing),
+    "ann": ("select", _ann),
+    "kv": ("merge", lambda values: QuantisedKV(*values)),
+}
 """What may follow a +: the slot that it fills, and how its values are read."""
 
 

@@ -1,9 +1,11 @@
 import re
+from dataclasses import replace
 
 import pytest
 
 from dummy_forcing.core.bench.policies import parse_policies, parse_policy, with_roles
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.memory.ann_sa import AnnSA
 from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
@@ -46,6 +48,20 @@ def test_what_is_typed_after_a_plus(text, memory):
     assert found.keep == memory.keep
     same = ("sparsity", "final_base", "keep_frames", "near", "dense_first_pass", "dense_clean_pass")
     assert [getattr(found.select, name) for name in same] == [getattr(memory.select, name) for name in same]
+
+
+@pytest.mark.parametrize(
+    ("text", "select"),
+    [
+        ("dense+ann", AnnSA()),
+        ("window:21+ann:0.1", AnnSA(share=0.1)),
+        ("dense+ann:0.1:8", AnnSA(share=0.1, bits=8)),
+        ("dense+ann:lsh:7", AnnSA("lsh", bits=7)),
+    ],
+)
+def test_ann_attention_after_a_plus(text, select):
+    """Random keys tell nothing about recall, by which layers would be switched off."""
+    assert parse_policy(text).select == replace(select, min_recall=0.0)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from dummy_forcing.cli.arguments import ALL_KEYS, LIGHT_FORCING, PRESETS, build_parser
-from dummy_forcing.cli.select import read_select
+from dummy_forcing.cli.arguments import ALL_KEYS, ANN, LIGHT_FORCING, PRESETS, build_parser
+from dummy_forcing.cli.select import read_cross, read_select
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.memory import light_forcing
+from dummy_forcing.core.memory.ann_ca import AnnCA
+from dummy_forcing.core.memory.ann_sa import AnnSA
 from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory.cross import AllTokens
 from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
 from dummy_forcing.core.memory.keep import KeepShape
@@ -37,6 +40,12 @@ def select(*argv):
             "--select light-forcing --preset tuned-weights --sparsity 0.8 --block-size 12",
             replace(LightForcing.tuned(), sparsity=0.8, base=None, block_q=12, block_k=12),
         ),
+        ("--select ann", AnnSA()),
+        ("--select ann --ann-share 0.5 --block-size 64", AnnSA(share=0.5, block=64)),
+        (
+            "--select ann --ann-search lsh --ann-bits 8 --ann-radius 0 --ann-history 3 --ann-recall 0",
+            AnnSA("lsh", 8, radius=0, min_frames=3, min_recall=0.0),
+        ),
     ],
 )
 def test_options_become_the_method(argv, expected):
@@ -45,7 +54,12 @@ def test_options_become_the_method(argv, expected):
 
 def test_the_names_are_those_of_the_presets():
     assert tuple(light_forcing.PRESETS) == PRESETS
-    assert {ALL_KEYS, LIGHT_FORCING} == {"all", "light-forcing"}
+    assert {ALL_KEYS, LIGHT_FORCING, ANN} == {"all", "light-forcing", "ann"}
+
+
+@pytest.mark.parametrize(("argv", "expected"), [([], AllTokens()), (["--cross", "ann"], AnnCA())])
+def test_tokens_of_the_prompt(argv, expected):
+    assert read_cross(build_parser().parse_args(["generate", *argv])) == expected
 
 
 @pytest.mark.parametrize(
@@ -53,6 +67,10 @@ def test_the_names_are_those_of_the_presets():
     [
         ("--sparsity 0.5", "--sparsity belongs to --select light-forcing"),
         ("--select all --preset tuned-weights", "--preset belongs to --select light-forcing"),
+        ("--ann-bits 5", "--ann-bits belongs to --select ann"),
+        ("--select light-forcing --ann-share 0.5", "--ann-share belongs to --select ann"),
+        ("--select ann --sparsity 0.5", "--sparsity belongs to --select light-forcing"),
+        ("--select ann --ann-bits 12", "expected 1 to 10"),
         ("--select light-forcing --sparsity 1", "from 0 below 1"),
         ("--select light-forcing --sparsity much", "from 0 below 1"),
         ("--select some", "invalid choice"),
