@@ -9,6 +9,8 @@ from comfy_api.latest import io, ui
 
 from ..core.memory.config import MemoryConfig
 from ..core.memory.forecast import KVForecast, forecast_kv
+from ..core.memory.keep import KeepShape
+from ..core.memory.light_plan import describe_sparsity
 from ..core.stream.tally import format_bytes, pixel_frames
 from . import host
 from .inputs import chunk_input, length_input, size_inputs
@@ -48,7 +50,8 @@ class ARModelInfoNode(io.ComfyNode):
         steps = 0 if facts.family else 1  # memory does not depend on it
         plan = plan_video(facts, width, height, length, steps, chunk_frames)
         memory = _forecast(model, plan)
-        report = "\n".join([*_describe_model(facts), *_describe_patch(model), _describe_video(plan), *memory.lines])
+        patch = [*_describe_patch(model), *_describe_selection(model, facts, plan)]
+        report = "\n".join([*_describe_model(facts), *patch, _describe_video(plan), *memory.lines])
         show_text(memory.headline, cls.hidden.unique_id)
         return io.NodeOutput(report, ui=ui.PreviewText(report))
 
@@ -77,6 +80,13 @@ def _describe_patch(model) -> list[str]:
         f"{skip.threshold:g} by TeaCache's rule" if skip.threshold else ", ".join(map(str, skip.passes)) or "none"
     )
     return [f"denoising passes skipped: {rule}"]
+
+
+def _describe_selection(model, facts: ARModelInfo, plan: VideoPlan) -> list[str]:
+    """Which keys are read, if not all."""
+    shape = KeepShape(facts.shape.layers, facts.shape.heads, plan.chunk_frames)
+    said = describe_sparsity(host.memory_config(model), shape, plan.latent_frames)
+    return [] if said is None else [said]
 
 
 def _describe_video(plan: VideoPlan) -> str:

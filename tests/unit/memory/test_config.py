@@ -12,6 +12,7 @@ from dummy_forcing.core.memory.config import (
     ROPE_METHODS,
     Dense,
     DummyForcing,
+    LightForcing,
     MemoryConfig,
     Relative,
     RollingWindow,
@@ -27,6 +28,8 @@ CONFIGS = [
     MemoryConfig(RollingWindow(3, 21), Relative()),
     MemoryConfig(DummyForcing()),
     MemoryConfig(DummyForcing(0.25, None, 0, 2, "paper", 0.1, -3)),
+    MemoryConfig(select=LightForcing()),
+    MemoryConfig(DummyForcing(0.5, 4), select=LightForcing.tuned_long()),
     MemoryConfig(DummyForcing(roles=((0, 1, 2), (2, 2, 1)), classification_chunk=0)),
 ]
 
