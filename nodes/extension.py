@@ -46,6 +46,7 @@ def _add_routes() -> None:
 
 def _nodes() -> list[type[io.ComfyNode]]:
     from .ann_attention import ANNAttentionPatch
+    from .compile import ARCompile
     from .dummy_forcing_patch import DummyForcingPatch
     from .head_profiles import LoadHeadProfile, SaveHeadProfile
     from .kv_quantisation import ARKVQuantisation
@@ -70,6 +71,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         ANNAttentionPatch,
         ARKVQuantisation,
         ARPassSkip,
+        ARCompile,
         ARSpeedPreset,
         StreamARVideo,
         ARStreamingSamplerNode,

@@ -12,6 +12,7 @@
 * `CallbacksMP.ON_CLONE` and `ON_MATCH_MULTIGPU_CLONES`: bind the patches of a clone that has a module of its own
   (deep copies, further GPUs, `torch.compile` under dynamic VRAM) to that module.
 * `comfy.ldm.modules.attention.optimized_attention`: the attention that the user or another pack has chosen.
+* `comfy.ops.disable_weight_init`: norm layers that our kernels may compute in their place.
 * `comfy.model_management`: casts of bare parameters under offload, the stop button.
 
 `_SYMBOLS` lists what `missing_symbols` probes; the rest is covered by tests/host.
@@ -40,7 +41,10 @@ from ..core.errors import DummyForcingError
 from ..core.memory.config import MemoryConfig, VideoLayout
 from ..core.memory.forecast import forecast_kv
 from ..core.stream.pass_skip import PassSkip
+from ..core.wan.block import EAGER
+from ..core.wan.compiled import compiled_parts
 from ..core.wan.forward import Home
+from ..core.wan.norms import computes_as_torch
 from ..core.wan.shape import PATCH
 from .model_patch import ModelPatch
 from .sampling_run import ChunkGrid, SamplingRun
@@ -67,6 +71,7 @@ _SYMBOLS = (
     ("comfy.model_management", "cast_to"),
     ("comfy.model_management", "InterruptProcessingException"),
     ("comfy.model_management", "throw_exception_if_processing_interrupted"),
+    ("comfy.ops", "disable_weight_init.RMSNorm"),
     ("comfy.patcher_extension", "WrappersMP.SAMPLER_SAMPLE"),
     ("comfy.patcher_extension", "WrappersMP.PREPARE_SAMPLING"),
     ("comfy.patcher_extension", "CallbacksMP.ON_CLONE"),
@@ -125,6 +130,11 @@ def with_memory(model, config: MemoryConfig):
 def with_skip(model, skip: PassSkip | None):
     """A clone of the MODEL that skips these passes and no others, all else as it was."""
     return with_patch(model, replace(model_patch(model), skip=skip))
+
+
+def with_compile(model):
+    """A clone of the MODEL whose blocks are compiled when it streams, all else as it was."""
+    return with_patch(model, replace(model_patch(model), compile=True))
 
 
 def with_patch(model, patch: ModelPatch):
@@ -206,24 +216,40 @@ class ChunkForward:
         padded = pad_to_patch_size(x, (1, PATCH, PATCH))
         start = None if state is None else state["start_frame"]
         keys = options.get("uuids") or [None]
-        flow = run.flow(backbone, padded, timestep, context, keys, start, _home(options))
+        flow = run.flow(backbone, padded, timestep, context, keys, start, _home(options, run.patch))
         return flow[..., :height, :width]
 
 
-def _home(options: dict[str, Any]) -> Home:
+def _home(options: dict[str, Any], patch: ModelPatch) -> Home:
     from comfy.ldm.modules.attention import optimized_attention
-    from comfy.model_management import cast_to
 
     def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         heads = q.shape[2]
         q, k, v = (tensor.flatten(2) for tensor in (q, k, v))
         return optimized_attention(q, k, v, heads=heads, transformer_options=options).unflatten(-1, (heads, -1))
 
-    return Home(
-        cast=lambda vector, like: cast_to(vector, dtype=like.dtype, device=like.device),
-        attention=attention,
-        embed=lambda embedding, x: embedding(x.float()).to(x.dtype),  # the host keeps this layer in fp32
-    )
+    return Home(_cast, attention, _embed, _computes_as_torch, compiled_parts() if patch.compile else EAGER)
+
+
+# Functions of the module, not of a pass: compiled code asks whether they are the same.
+def _cast(vector: Tensor, like: Tensor) -> Tensor:
+    from comfy.model_management import cast_to
+
+    return cast_to(vector, dtype=like.dtype, device=like.device)
+
+
+def _embed(embedding: nn.Module, x: Tensor) -> Tensor:
+    return embedding(x.float()).to(x.dtype)  # the host keeps this layer in fp32
+
+
+def _computes_as_torch(norm: nn.Module) -> bool:
+    """Norms of the host that do no more than cast their vectors: no LoRA on them, none that are paged in."""
+    import comfy.ops
+
+    ops = comfy.ops.disable_weight_init
+    if type(norm).forward not in (ops.RMSNorm.forward, ops.LayerNorm.forward):
+        return computes_as_torch(norm)
+    return not (norm.weight_function or norm.bias_function or hasattr(norm, "_v"))
 
 
 @contextlib.contextmanager

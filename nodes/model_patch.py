@@ -17,8 +17,10 @@ class ModelPatch:
         memory: what is kept and read.
         skip: denoising passes that are skipped; None computes all.
         loop: what the model's family does differently in the course of a video.
+        compile: run the blocks through `torch.compile`.
     """
 
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     skip: PassSkip | None = None
     loop: FamilyLoop = COMMON
+    compile: bool = False
