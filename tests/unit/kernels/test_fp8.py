@@ -104,3 +104,17 @@ def test_a_row_does_not_change_with_its_neighbours():
     loud = x.clone()
     loud[1:] *= 1e4
     assert torch.equal(fp8_linear(loud, *weight, None)[0], fp8_linear(x, *weight, None)[0])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 37, 4680])
+def test_gpus_with_fp8_use_it_and_agree(dtype, rows):
+    device = torch.device("cuda")
+    assert (fp8_path(device)[0] == SCALED_MM) == (torch.cuda.get_device_capability() >= (8, 9))
+    x, bias = draw(rows, 1536, dtype=dtype).to(device), draw(8960, seed=2, dtype=dtype).to(device)
+    weight, weight_scale = quantise_rows(draw(8960, 1536, seed=1).to(device))
+    made = fp8_linear(x, weight, weight_scale, bias)
+    plain = multiply_plainly(*quantise_rows(x), weight, weight_scale, bias, dtype)
+    assert made.dtype == dtype and (made - plain).norm() < 0.01 * plain.norm()
