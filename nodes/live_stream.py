@@ -24,7 +24,8 @@ logger = logging.getLogger("dummy_forcing")
 
 Status = Literal["running", "finished", "stopped", "failed"]
 
-MOST_PROMPTS = 200
+MOST_PROMPTS = 100
+MOST_SHOWN = 300  # characters of a text in the state
 _WAITING_CHUNKS = 2  # decoded ones that may wait for their encoding: bounds the frames held in memory
 _RECENT = 8  # chunks that speed and time left go by
 
@@ -97,7 +98,7 @@ class LiveStream:
         self._decoded_at: float | None = None
         self._standing: Standing | None = None
         self._ends: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], _RECENT + 1)
-        self._prompts = list(prompts)
+        self._prompts = list(prompts)[:MOST_PROMPTS]
         self._asked: str | None = None
         self._refused: str | None = None
         self._stop = False
@@ -139,7 +140,7 @@ class LiveStream:
         """The video is over; returns when every chunk is on disk."""
         self._encoder.shutdown(wait=True)
         with self._lock:
-            self._status = status
+            self._status, self._asked = status, None
         self._tell()
 
     # What the server's thread does.
@@ -183,9 +184,9 @@ class LiveStream:
                 "dit_fps": standing and standing.dit_fps,
                 "kv_bytes": standing and standing.kv_bytes,
                 "seconds_left": self._seconds_left(),
-                "prompts": [asdict(mark) for mark in self._prompts],
-                "prompt_asked": self._asked,
-                "prompt_refused": self._refused,
+                "prompts": [{"chunk": mark.chunk, "text": _short(mark.text)} for mark in self._prompts],
+                "prompt_asked": _short(self._asked),
+                "prompt_refused": _short(self._refused),
                 "no_prompt_box": self._no_prompt_box,
                 "broken": self._broken,
             }
@@ -256,3 +257,7 @@ class LiveStream:
         with self._lock:
             self._revision += 1
         self._changed(self)
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 import comfy.model_management
 from comfy_execution.utils import get_executing_context
@@ -70,11 +71,17 @@ def open_live_video(hidden, plan: VideoPlan, config: StreamConfig, prompts: Prom
         clip: encodes other prompts while the video is made; None if there is none.
     """
     context, node_id = get_executing_context(), str(hidden.unique_id)
-    workflow = (hidden.extra_pnginfo or {}).get("workflow") or {}
-    place = StreamPlace(context.prompt_id if context else "", node_id, workflow.get("id"))
+    place = StreamPlace(context.prompt_id if context else "", node_id, _workflow_id(hidden.extra_pnginfo))
     frames = None if config.total_frames is None else pixel_frames(config.total_frames)
     size = StreamSize(plan.width, plan.height, FRAME_RATE, config.total_chunks, frames)
     later = find_later_texts(hidden.prompt, node_id, len(prompts.times))
     marks = prompt_marks(find_text(hidden.prompt, node_id, "positive"), later, prompts, config)
     stream = STREAMS.open(place, size, marks, NO_CLIP if clip is None else None)
     return LiveVideo(stream, LivePrompts(prompts, clip))
+
+
+def _workflow_id(extra: Any) -> str | None:
+    """The graph's id in what came with a prompt, which may be anything."""
+    workflow = extra.get("workflow") if isinstance(extra, dict) else None
+    found = workflow.get("id") if isinstance(workflow, dict) else None
+    return found if isinstance(found, str) else None

@@ -40,4 +40,4 @@ def _behind(prompt: dict[str, Any], value: Any, steps: int) -> str | None:
 
 
 def _is_link(prompt: dict[str, Any] | None, value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and value[0] in (prompt or {})
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in (prompt or {})

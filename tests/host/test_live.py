@@ -84,6 +84,9 @@ def test_the_state_of_an_hour_is_small(streams):
     for chunk in range(1000):
         stream.prompt_changed("a red circle moving left", chunk)
     assert len(json.dumps(stream.state())) < 20_000
+    stream.prompt_changed(10_000 * "long", 1000)
+    stream.prompt_refused(10_000 * "long")
+    assert len(json.dumps(stream.state())) < 20_000
     stream.close("stopped")
 
 
@@ -167,6 +170,8 @@ def test_the_words_of_prompts_are_found_up_the_wires():
     assert find_text(GRAPH, "7", "x") is None
     assert find_text(None, "5", "positive") is None and find_text(GRAPH, "55", "positive") is None
     assert find_later_texts({}, "5", 1) == [None]
+    odd = {"5": {"inputs": {"positive": [["1"], 0], "prompts": [{}, 0]}}}
+    assert find_text(odd, "5", "positive") is None and find_later_texts(odd, "5", 1) == [None]
 
 
 def test_scheduled_prompts_stand_at_the_chunk_in_which_they_begin():

@@ -55,7 +55,8 @@ test("old news and old streams do not come back", () => {
 });
 
 test("numbers read like a clock and a size", () => {
-  assert.deepEqual([0, 75.4, 3700, -1].map(clockTime), ["0:00", "1:15", "1:01:40", "0:00"]);
+  assert.deepEqual([0, 75.4, 3700, -1].map((seconds) => clockTime(seconds)), ["0:00", "1:15", "1:01:40", "0:00"]);
+  assert.deepEqual([0.5625, 59.99, 75.4375].map((seconds) => clockTime(seconds, true)), ["0:00.5", "0:59.9", "1:15.4"]);
   assert.deepEqual([12, 1536, 3 * 2 ** 20, 5 * 2 ** 30].map(byteSize), ["12 B", "1.5 KiB", "3.0 MiB", "5.0 GiB"]);
 });
 

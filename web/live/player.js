@@ -147,7 +147,11 @@ export class Player {
     stop.addEventListener("click", () => this.ask(() => this.protocol.stop(this.state)));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.ask(() => this.protocol.changePrompt(this.state, text.value));
+      this.ask(async () => {
+        const state = await this.protocol.changePrompt(this.state, text.value);
+        text.value = "";
+        return state;
+      });
     });
     text.addEventListener("input", () => this.describePromptBox());
   }
@@ -240,7 +244,8 @@ export class Player {
     const frame = Math.max(0, this.moved ? this.playback.next : this.shown);
     const end = state.status === "running" && state.frames ? state.frames : timeline.frames;
     scrub.value = frame;
-    time.textContent = `${clockTime(frame / state.frame_rate)} / ${clockTime(end / state.frame_rate)}`;
+    const seconds = (frames) => clockTime(frames / state.frame_rate, true);
+    time.textContent = `${seconds(Math.min(frame + 1, end))} / ${seconds(end)}`;
     const at = timeline.locate(frame);
     scrub.setAttribute("aria-valuetext", `${time.textContent}, chunk ${at ? at.chunk : 0}`);
     const words = promptAt(state.prompts, at ? at.chunk : 0);

@@ -1,7 +1,8 @@
 // Numbers of a stream for people.
 
-/** 75.4 -> "1:15", 3700 -> "1:01:40" */
-export function clockTime(seconds) {
+/** 75.4 -> "1:15", 3700 -> "1:01:40"; with tenths "1:15.4" */
+export function clockTime(seconds, tenths = false) {
+  if (tenths) return `${clockTime(seconds)}.${Math.floor(10 * Math.max(0, seconds)) % 10}`;
   const whole = Math.max(0, Math.floor(seconds));
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   const two = (number) => String(number).padStart(2, "0");
