@@ -20,10 +20,12 @@ from dummy_forcing.core.memory.config import (
     build_memory,
 )
 from dummy_forcing.core.memory.forecast import forecast_kv
+from dummy_forcing.core.memory.light_forcing import LightForcing
 from dummy_forcing.core.memory.memory import Cut
 from dummy_forcing.core.memory.merge import Unmerged
 from dummy_forcing.core.memory.quantised_frames import FORMATS, QuantisedFrames
 from dummy_forcing.core.memory.quantised_kv import QuantisedKV
+from dummy_forcing.core.memory.select import AllKeys
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
@@ -279,3 +281,16 @@ def test_a_video_is_nearly_the_same(tiny_wan, prompt, collect_latents):
     exact, *found = (make(merge) for merge in (Unmerged(), QuantisedKV("int8"), QuantisedKV("fp8")))
     int8, fp8 = ((each - exact).norm() / exact.norm() for each in found)
     assert 0 < int8 < fp8 < 0.05
+
+
+def test_a_selection_reads_what_is_held(tiny_wan, prompt, collect_latents):
+    """Light Forcing that leaves nothing out is all keys, of a quantised history too."""
+
+    def make(select):
+        memory = MemoryConfig(merge=QuantisedKV(), select=select)
+        config = StreamConfig((1.0, 0.6, 0.0), 3, 15, (4, 4), channels=4, memory=memory)
+        return collect_latents(stream_video(tiny_wan, prompt(), config, SeededNoise(0)))
+
+    everything = make(AllKeys())
+    torch.testing.assert_close(make(LightForcing(0)), everything, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(make(LightForcing(0.5, block_q=2, block_k=2)), everything, atol=1e-4)
