@@ -12,11 +12,13 @@ const LEAST_HEIGHT = 300;
 
 const protocol = new Protocol(api);
 const players = new WeakMap(); // by node
+const own = new Set(); // ids of prompts that this page has queued
 
 app.registerExtension({
   name: "DummyForcing.Live",
   setup() {
     api.addEventListener(EVENT, ({ detail }) => show(detail));
+    api.addEventListener("execution_start", ({ detail }) => own.add(detail.prompt_id)); // only the page that queued hears it
     api.addEventListener("reconnected", refresh);
   },
   afterConfigureGraph: refresh,
@@ -40,7 +42,7 @@ function show(state, live = false) {
   const node = findNode(root, state.node_id);
   if (node?.comfyClass !== NODE) return;
   const player = players.get(node) ?? addPlayer(node);
-  if (supersedes(state, player.state)) player.update(state, live && state.status === "running");
+  if (supersedes(state, player.state, own)) player.update(state, live && state.status === "running");
 }
 
 function addPlayer(node) {

@@ -52,6 +52,11 @@ test("old news and old streams do not come back", () => {
   assert.ok(!supersedes({ id: "a", revision: 3, started: 10 }, shown));
   assert.ok(supersedes({ id: "b", revision: 0, started: 11 }, shown));
   assert.ok(!supersedes({ id: "b", revision: 9, started: 9 }, shown));
+  const mine = { ...shown, status: "running", prompt_id: "mine" };
+  const theirs = { id: "b", revision: 0, started: 11, prompt_id: "theirs" };
+  assert.ok(!supersedes(theirs, mine, new Set(["mine"])));
+  assert.ok(supersedes(theirs, { ...mine, status: "finished" }, new Set(["mine"])));
+  assert.ok(supersedes(theirs, mine));
 });
 
 test("numbers read like a clock and a size", () => {

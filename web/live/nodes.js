@@ -10,9 +10,13 @@ export function findNode(rootGraph, executionId) {
   return node;
 }
 
-/** Whether `state` takes the place of `shown` on a node: news of the same stream, or a newer stream. */
-export function supersedes(state, shown) {
+/**
+ * Whether `state` takes the place of `shown` on a node: news of the same stream, or a newer stream; but not somebody
+ * else's while one of this page's own runs. `own`: ids of the prompts that this page has queued.
+ */
+export function supersedes(state, shown, own = new Set()) {
   if (!shown) return true;
   if (state.id === shown.id) return state.revision > shown.revision;
+  if (shown.status === "running" && own.has(shown.prompt_id) && !own.has(state.prompt_id)) return false;
   return state.started > shown.started;
 }
