@@ -28,14 +28,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """A titled plot; lines of the same place have the same colour in all panels."""
+    """A titled plot; lines of the same place have the same colour in all panels. y_range: its own, if any."""
 
     title: str
     lines: tuple[Line, ...]
+    y_range: tuple[float, float] | None = None
 
 
 def draw_panels(panels: Sequence[Panel], x_label: str, y_range: tuple[float, float]) -> Image.Image:
-    """Panels one below the other, on common axes."""
+    """Panels one below the other, on common axes but where they bring their own."""
     from PIL import ImageDraw
 
     picture = blank(_WIDTH, _HEIGHT * len(panels))
@@ -51,7 +52,7 @@ def _draw_panel(
 ) -> None:
     text = font(_FONT_SIZE)
     right, bottom = _WIDTH - _RIGHT, top + _HEIGHT - _BOTTOM
-    low, high = y_range
+    low, high = panel.y_range or y_range
 
     def place(x: float, y: float) -> tuple[float, float]:
         share = (min(max(y, low), high) - low) / (high - low)

@@ -19,10 +19,12 @@ from dummy_forcing.core.memory.growth import ChunkGrowth
 from dummy_forcing.core.memory.keep import KeepShape
 from dummy_forcing.core.memory.light_forcing import LightForcing
 from dummy_forcing.core.memory.memory import Memory
+from dummy_forcing.core.memory.quantised_kv import QuantisedKV
 from dummy_forcing.core.memory.retention import Retention
 from dummy_forcing.core.memory.rope import Relative
-from dummy_forcing.core.memory.select import SelectShape
+from dummy_forcing.core.memory.select import AllKeys, SelectShape
 from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.memory.temp_cache import TempCache
 from dummy_forcing.core.memory.window import Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.loop import stream_video
@@ -218,6 +220,19 @@ def test_items_of_a_batch_select_for_themselves(keep, latents):
     config = MemoryConfig(keep, select=LightForcing(0.7, **SMALL))
     both = latents(config, batch=2)
     torch.testing.assert_close(latents(config, batch=1), both[:1], atol=1e-5, rtol=0)
+
+
+def test_quantised_keys_are_chosen_among(latents):
+    """As good as the same in full precision, and not what dense attention over them gives."""
+    select = LightForcing(0.7, **SMALL)
+    quantised = latents(MemoryConfig(merge=QuantisedKV("int8"), select=select))
+    sparse, dense = (latents(MemoryConfig(select=each)) for each in (select, AllKeys()))
+    assert (quantised - sparse).abs().mean() < 0.2 * (dense - sparse).abs().mean()
+
+
+def test_merged_keys_are_refused():
+    with pytest.raises(DummyForcingError, match=r"TempCache merges tokens .* remove"):
+        MemoryConfig(Window(3, 12), merge=TempCache(), select=LightForcing())
 
 
 @pytest.fixture
