@@ -15,18 +15,17 @@ from ..core.bench.policies import parse_policies
 from ..core.bench.rows import Row
 from ..core.bench.run import BenchResult, OtherPrograms, run_bench
 from ..core.bench.setting import BenchSetting
-from ..core.bench.shapes import RESOLUTIONS, SHAPES, BenchShape
+from ..core.bench.shapes import DECODERS, RESOLUTIONS, SHAPES, BenchShape
 from ..core.bench.workers import WorkerSubject, host_command, peer_command
 from ..core.errors import DummyForcingError
 from ..core.files import write_file
 from ..core.stream.tally import format_bytes
 from ..core.wan.shape import WanShape
 from ..kernels.fp8 import fp8_path
-from .arguments import KV_FORMATS
 from .console import open_console, print_table, require, say
 from .models import pick_device, pick_dtype
 from .outputs import check_outputs, check_suffix
-from .policies import read_kv, read_skip
+from .policies import read_skip
 from .report import describe_machine, environment, report_paths, write_report
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def bench(args: argparse.Namespace) -> None:
 def read_setting(args: argparse.Namespace) -> BenchSetting:
     """What was typed as a setting; raises DummyForcingError for what cannot be."""
     shape = _read_shape(args)
+    if args.decoder is not None:
+        shape = replace(shape, vae=DECODERS[args.decoder])
     device = pick_device(args.device)
     size = args.latent_size or RESOLUTIONS.get(args.resolution) or shape.latent_size
     return BenchSetting(
@@ -79,7 +80,6 @@ def read_setting(args: argparse.Namespace) -> BenchSetting:
         decode=args.decode,
         fp8=args.fp8,
         compile=args.compile,
-        merge=read_kv(args),
     )
 
 
@@ -139,14 +139,13 @@ def _describe(args: argparse.Namespace, setting: BenchSetting) -> str:
     return (
         f"{args.shape} ({wan.layers} layers of {wan.dim}, {wan.heads} heads), random weights, "
         f"latents {height}x{width}, chunks of {setting.chunk_frames}, {setting.steps} + 1 passes, "
-        f"{str(setting.dtype).removeprefix('torch.')}{_describe_numbers(args, setting)}{', compiled' * setting.compile}; "
+        f"{str(setting.dtype).removeprefix('torch.')}{_describe_fp8(setting)}{', compiled' * setting.compile}; "
         f"{kind}, median of {setting.repeats}"
     )
 
 
-def _describe_numbers(args: argparse.Namespace, setting: BenchSetting) -> str:
-    linears = f", linears in FP8 by {fp8_path(setting.device)[0]}" if setting.fp8 else ""
-    return linears if args.kv == KV_FORMATS[0] else f"{linears}, keys and values in {args.kv}"
+def _describe_fp8(setting: BenchSetting) -> str:
+    return f", linears in FP8 by {fp8_path(setting.device)[0]}" if setting.fp8 else ""
 
 
 def print_rows(console: Console, rows: Sequence[Row]) -> None:
@@ -197,6 +196,7 @@ def _to_dict(args: argparse.Namespace, setting: BenchSetting, result: BenchResul
         "setting": {
             "shape": args.shape,
             "model": setting.shape.wan.to_dict(),
+            "decoder": (args.decoder or "own") if setting.decode else None,
             "vae_width": setting.shape.vae.width if setting.decode else None,
             "latent_size": setting.latent_size,
             "lengths": setting.lengths,
@@ -209,7 +209,6 @@ def _to_dict(args: argparse.Namespace, setting: BenchSetting, result: BenchResul
             "dtype": str(setting.dtype).removeprefix("torch."),
             "fp8": fp8_path(setting.device)[0] if setting.fp8 else None,
             "compile": setting.compile,
-            "kv": args.kv,
             "device": setting.device.type,
             "seed": setting.seed,
             "repeats": setting.repeats,

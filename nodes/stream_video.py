@@ -232,10 +232,10 @@ class _Recording:
     def __call__(self, event: Event) -> None:
         self._view.add(event)
         if isinstance(event, ChunkDone):
+            self._ahead.add(event.latents, partial(self._take, self._view.tally.standing))
             if not self._keep_latents:
                 self.latents.clear()
-            self.latents.append(event.latents.float().cpu())
-            self._ahead.add(event.latents, partial(self._take, self._view.tally.standing))
+            self.latents.append(event.latents.float().cpu())  # behind a decoder that Stop may have stopped
             self._view.begin_next()
 
     def wait(self) -> None:

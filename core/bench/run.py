@@ -15,7 +15,7 @@ from ..wan.fp8_linear import use_fp8_linears
 from .resources import check_room, peak_memory
 from .rows import Measured, Row, make_rows
 from .setting import BenchSetting
-from .shapes import backbone_outline, vae_outline, with_random_weights
+from .shapes import backbone_outline, decoder_outline, with_random_weights
 from .subjects import BenchModel, ChunkSubject, ClipSubject, DecodeSubject
 from .timing import Subject, interleave
 
@@ -89,7 +89,7 @@ def _warm_up(subject: Subject, setting: BenchSetting, length: int, told: Told) -
 
 def _decode_seconds(setting: BenchSetting, told: Told) -> float:
     """The median over the repeats; the decoder is the same for all policies."""
-    subject = DecodeSubject(_with_weights(vae_outline(setting.shape.vae), setting), setting)
+    subject = DecodeSubject(_with_weights(decoder_outline(setting.shape.vae), setting), setting)
     for _ in range(setting.warm_up):
         told("warm-up, decode")
         _drain(subject.sample())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -10,7 +10,6 @@ from ..errors import DummyForcingError
 from ..memory.config import MemoryConfig
 from ..memory.forecast import forecast_kv
 from ..memory.keep import KeepShape
-from ..memory.merge import MergeMethod, Unmerged
 from ..memory.select import SelectShape
 from ..memory.store import StoreLayout
 from ..stream.config import StreamConfig
@@ -22,7 +21,7 @@ from ..wan.fp8_linear import use_fp8_linears
 from ..wan.shape import PATCH
 from ..wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
 from .policies import BenchPolicy, with_roles
-from .shapes import TEXT_TOKENS, BenchShape, backbone_outline, parameter_bytes, vae_outline
+from .shapes import TEXT_TOKENS, BenchShape, backbone_outline, decoder_outline, parameter_bytes
 
 _SHIFT = 5.0  # of the noise levels; every chunkwise Wan family has it
 _BLOCK_COPIES = 12  # activations of the model's width that are alive in a block, roughly
@@ -42,10 +41,9 @@ class BenchSetting:
         policies: in the order in which they take turns.
         steps: denoising passes a chunk; a clean one follows.
         repeats, warm_up: samples that count, and those before them that do not.
-        decode: measure the VAE too.
+        decode: measure the decoder too.
         fp8: run the blocks' linear layers in FP8.
         compile: run the blocks through `torch.compile`; the first warm-up compiles.
-        merge: how kept frames are held, where a policy does not say.
     """
 
     shape: BenchShape
@@ -64,7 +62,6 @@ class BenchSetting:
     decode: bool = True
     fp8: bool = False
     compile: bool = False
-    merge: MergeMethod = field(default_factory=Unmerged)
 
     def __post_init__(self) -> None:
         if self.fp8:
@@ -110,8 +107,6 @@ class BenchSetting:
 
     def stream(self, memory: MemoryConfig, length: int) -> StreamConfig:
         """The video that a policy makes."""
-        if isinstance(memory.merge, Unmerged):
-            memory = replace(memory, merge=self.merge)
         return StreamConfig(
             sigmas=warp_steps(even_steps(self.steps), _SHIFT),
             chunk_frames=self.chunk_frames,
@@ -151,5 +146,5 @@ class BenchSetting:
             return 0
         height, width = (PIXELS_PER_LATENT * side for side in self.latent_size)
         level = self.shape.vae.width * self.chunk_pixel_frames * height * width
-        weights = parameter_bytes(vae_outline(self.shape.vae), self.dtype)
+        weights = parameter_bytes(decoder_outline(self.shape.vae), self.dtype)
         return weights + _DECODER_COPIES * level * self.dtype.itemsize

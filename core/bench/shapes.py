@@ -12,6 +12,7 @@ from torch import nn
 
 from ..wan.container import CausalWan
 from ..wan.shape import WAN_1_3B, WAN_14B, WanShape
+from ..wan.tae import TAE, TAEShape
 from ..wan.vae import WanVAE, WanVAEShape
 from ..wan.vae_stream import PIXELS_PER_LATENT
 
@@ -21,10 +22,10 @@ TEXT_TOKENS = 512
 
 @dataclass(frozen=True)
 class BenchShape:
-    """A backbone and the VAE that goes with it. latent_size: height and width if none is asked for."""
+    """A backbone and what decodes its latents. latent_size: height and width if none is asked for."""
 
     wan: WanShape
-    vae: WanVAEShape
+    vae: WanVAEShape | TAEShape
     latent_size: tuple[int, int]
 
 
@@ -45,15 +46,21 @@ SHAPES = {
 """Shapes by name; the toy world's is that of its shipped weights."""
 
 
+DECODERS = {"wan": WanVAEShape(), "lightvae": WanVAEShape(width=24), "tae": TAEShape()}
+"""Decoders of 16 channels by name: the Wan 2.1 VAE, lightvaew2_1, and taew2_1 or lighttaew2_1."""
+
+
 def backbone_outline(shape: WanShape) -> CausalWan:
     """The backbone on the meta device: all sizes, no memory."""
     with torch.device("meta"):
         return CausalWan(shape).eval().requires_grad_(False)
 
 
-def vae_outline(shape: WanVAEShape) -> WanVAE:
-    """The VAE on the meta device; a bench only decodes, so the encoder is left out."""
+def decoder_outline(shape: WanVAEShape | TAEShape) -> WanVAE | TAE:
+    """A decoder on the meta device; a bench only decodes, so the VAE's encoder is left out."""
     with torch.device("meta"):
+        if isinstance(shape, TAEShape):
+            return TAE(shape).eval().requires_grad_(False)
         vae = WanVAE(shape).eval().requires_grad_(False)
     del vae.encoder
     return vae

@@ -24,7 +24,6 @@ from ..stream.loop import stream_video
 from ..stream.noise import SeededNoise
 from ..stream.pass_skip import PassSkipRun
 from ..wan.forward import PromptKV, encode_prompt, forward_chunk
-from ..wan.vae import WanVAE
 from .policies import BenchPolicy
 from .resources import process_bytes
 from .setting import BenchSetting
@@ -241,18 +240,17 @@ class _Scoring:
 
 
 class DecodeSubject:
-    """The VAE decoder on a chunk in the midst of a video."""
+    """A decoder on a chunk in the midst of a video."""
 
-    name = "decode"
-
-    def __init__(self, vae: WanVAE, setting: BenchSetting):
-        self._vae, self._setting = vae, setting
+    def __init__(self, decoder: nn.Module, setting: BenchSetting, name: str = "decode"):
+        self.name = name
+        self._decoder, self._setting = decoder, setting
 
     def sample(self) -> Iterator[None]:
         """Two turns: the video's first chunk, untimed, and the next; returns seconds."""
         size = (1, self._setting.shape.vae.latent_channels, self._setting.chunk_frames, *self._setting.latent_size)
         noise, watch = SeededNoise(self._setting.seed), Stopwatch(self._setting.device)
-        with contextlib.closing(StreamingDecoder(self._vae)) as decoder:
+        with contextlib.closing(StreamingDecoder(self._decoder)) as decoder:
             decoder.decode(noise.draw(0, 0, size))
             yield
             latents = noise.draw(1, 0, size).to(self._setting.device)

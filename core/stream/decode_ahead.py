@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,13 +14,14 @@ from .decode import StreamingDecoder
 class DecodeAhead:
     """Decodes finished chunks and hands on their frames, in order, while the caller goes on with the next chunk.
 
-    One chunk at most is under way: `add` waits for the one before. On a GPU the decoder's work is queued at once,
-    on a CUDA stream of its own, and a thread waits for the frames; on a CPU the thread decodes as well. What goes
-    wrong there is raised by the next `add` or `wait`.
+    On a GPU the decoder's work is only queued, on a CUDA stream of its own, and a thread waits for the frames and
+    hands them on. One chunk at most is under way: `add` waits for the one before, and raises what went wrong with
+    it. Modules are called in the caller's thread alone, as hosts expect.
 
     Args:
         decoder: closed together with this.
-        overlap: False does it all in `add`; by default on a GPU only. On a CPU both compete for the same cores.
+        overlap: False does it all in `add`; by default on a GPU only. A CPU has decoded when `add` returns, and
+            only the handing on can go on beside.
         own_stream: False queues the decoder's work on the caller's stream, for hosts that move weights about on it.
     """
 
@@ -49,8 +49,8 @@ class DecodeAhead:
             sink(self._decoder.decode(latents))
             return
         self.wait()
-        frames = self._begin_on_gpu(latents) if self._on_gpu else partial(self._decoder.decode, latents)
-        self._job = self._pool.submit(lambda: sink(frames()))
+        wait_for_frames = self._begin_on_gpu(latents) if self._on_gpu else self._decode(latents)
+        self._job = self._pool.submit(lambda: sink(wait_for_frames()))
 
     def wait(self) -> None:
         """Until all frames have been handed on."""
@@ -63,6 +63,10 @@ class DecodeAhead:
         if self._pool is not None:
             self._pool.shutdown()
         self._decoder.close()
+
+    def _decode(self, latents: Tensor) -> Callable[[], Tensor]:
+        frames = self._decoder.decode(latents)
+        return lambda: frames
 
     def _begin_on_gpu(self, latents: Tensor) -> Callable[[], Tensor]:
         callers = torch.cuda.current_stream(self._decoder.device)
@@ -77,8 +81,8 @@ class DecodeAhead:
         if latents.is_cuda:
             latents.record_stream(stream)  # their memory is not given away before they have been read
 
-        def frames_when_done() -> Tensor:
+        def wait_for_frames() -> Tensor:
             done.synchronize()
             return arrived
 
-        return frames_when_done
+        return wait_for_frames

@@ -1,6 +1,8 @@
 """Light decoders inside ComfyUI: its own VAE objects, streamed, and which latents each file reads."""
 
 import json
+import threading
+from functools import partial
 
 import av
 import numpy as np
@@ -10,12 +12,14 @@ from linear_tae import linear_tae
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.stream.decode import LatentScale, StreamingDecoder
+from dummy_forcing.core.stream.decode_ahead import DecodeAhead
 from dummy_forcing.core.stream.latent_scale import trial_picture
 from dummy_forcing.core.wan.tae import TAE, TAEShape
 from dummy_forcing.core.wan.tae_stream import decode_tae_chunk
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 from dummy_forcing.core.wan.vae_stream import VAEState
-from dummy_forcing.nodes import decoders
+from dummy_forcing.nodes import decoders, stream_video
+from dummy_forcing.nodes.live import LiveView
 from dummy_forcing.nodes.load_model import LoadARVideoModel
 from dummy_forcing.nodes.stream_video import StreamARVideo
 from dummy_forcing.nodes.toy_world import ToyWorld
@@ -182,6 +186,24 @@ def test_previews_of_the_first_chunk_come_from_it(toy, monkeypatch):
     shown.clear()
     make(toy, length=9)
     assert not any(shown)  # ComfyUI's own are off by default
+
+
+def test_output_beside_sampling_is_the_same(toy, host, monkeypatch):
+    """As on a GPU: a thread writes and shows a chunk while the next is sampled; a stop keeps what is done."""
+    plain = frames_of(make(toy)[0])
+    monkeypatch.setattr(stream_video, "DecodeAhead", partial(DecodeAhead, overlap=True))
+    threads, add = threading.active_count(), LiveView.add
+    assert torch.equal(frames_of(make(toy)[0]), plain)
+
+    def press_stop_in_chunk_1(self, event):
+        add(self, event)
+        if self.tally.passes == 5 + 2:
+            host.interrupt_current_processing()
+
+    monkeypatch.setattr(LiveView, "add", press_stop_in_chunk_1)
+    stopped = frames_of(make(toy)[0])
+    assert len(stopped) == 9 and (stopped - plain[:9]).abs().mean() < 0.01
+    assert threading.active_count() == threads
 
 
 def test_the_node_under_partial_loading(toy, host, monkeypatch):

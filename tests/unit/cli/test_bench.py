@@ -30,6 +30,8 @@ TINY = ("--shape", "custom", "--dim", "48", "--heads", "4", "--ffn", "64", "--la
         (["--resolution", "480p", "--latent-size", "4x4"], "--latent-size", "not allowed with"),
         (["--resolution", "360p"], "360p", "choose from"),
         (["--repeats", "0"], "--repeats", "above 0"),
+        (["--decoder", "vae"], "vae", "choose from"),
+        (["--decoder", "tae", "--no-decode"], "--no-decode", "not allowed with"),
         (["--skip-passes", "4"], "pass 4", "1 to 3"),
         (["--host", "here"], "--host", "--clip"),
         (["--clip", "--host", "here"], "no ComfyUI", "main.py"),
@@ -96,6 +98,15 @@ def test_report_picture_and_tables(run, capsys, tmp_path):
         ("dense", 3), ("dummy-forcing:0.5", 3), ("dense", 9), ("dummy-forcing:0.5", 9),
     ]  # fmt: skip
     assert Image.open(tmp_path / "b.png").format == "PNG"
+
+
+@pytest.mark.parametrize(("name", "width"), [("lightvae", 24), ("tae", 64)])
+def test_a_light_decoder_is_measured_in_the_vae_s_place(run, capsys, name, width):
+    argv = [*TINY, "--lengths", "3", "--repeats", "1", "--warm-up", "0", "--json", "-", "--decoder", name]
+    assert run("bench", "dense", *argv) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["setting"]["decoder"], report["setting"]["vae_width"]) == (name, width)
+    assert report["rows"][0]["decode_fps"] > 0
 
 
 def test_json_alone_on_stdout(run, capsys):

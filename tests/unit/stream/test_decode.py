@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.stream.decode import LatentScale, StreamingDecoder
 from dummy_forcing.core.wan.latent_norm import denormalise
+from dummy_forcing.core.wan.tae import TAE, TAEShape
+from dummy_forcing.core.wan.tae_stream import decode_tae_chunk
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 from dummy_forcing.core.wan.vae_stream import VAEState, decode_chunk
 
@@ -15,6 +17,16 @@ def vae():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return WanVAE(WanVAEShape(width=8)).eval()
+
+
+@pytest.fixture(scope="module")
+def tae():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tae = TAE(TAEShape((8, 8, 8, 8))).eval().requires_grad_(False)
+    for parameter in tae.parameters():
+        parameter *= 1.5  # so that every layer counts
+    return tae
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +52,18 @@ def test_any_chunking_gives_the_whole_clip(vae, latents, whole, chunks):
     decoder = StreamingDecoder(vae)
     frames = torch.cat([decoder.decode(chunk) for chunk in latents.split(chunks, dim=2)], dim=1)
     assert whole.std() > 0.01  # there is something to see
+    torch.testing.assert_close(frames, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("chunks", [[1] * 7, [3, 3, 1], [7]], ids=str)
+@pytest.mark.parametrize("scale", LatentScale)
+def test_a_tae_gives_the_whole_clip_too(tae, latents, chunks, scale):
+    decoder = StreamingDecoder(tae, scale=scale)
+    frames = torch.cat([decoder.decode(chunk) for chunk in latents.split(chunks, dim=2)], dim=1)
+    with torch.no_grad():
+        given = denormalise(latents) if scale is LatentScale.RAW else latents
+        whole = decode_tae_chunk(tae, given, VAEState()).clamp(0, 1).permute(0, 2, 3, 4, 1)
+    assert whole.std() > 0.01
     torch.testing.assert_close(frames, whole, atol=1e-5, rtol=0)
 
 

@@ -50,12 +50,21 @@ def test_all_frames_in_order(vae, chunks, overlap):
     ahead.close()
 
 
-def test_a_cpu_decodes_in_place(vae, chunks):
-    threads = []
-    ahead = DecodeAhead(StreamingDecoder(vae))
-    ahead.add(chunks[0], lambda frames: threads.append(threading.current_thread()))
-    assert threads == [threading.current_thread()]
+def test_on_a_cpu_nothing_overlaps_unless_asked(vae, chunks):
+    sinks, ahead = [], DecodeAhead(StreamingDecoder(vae))
+    ahead.add(chunks[0], lambda frames: sinks.append(threading.current_thread()))
+    assert sinks == [threading.current_thread()]
     ahead.close()
+
+
+def test_modules_are_called_in_the_callers_thread(chunks):
+    """ComfyUI's layers look for its stop button, and expect the thread that samples."""
+    module, seen = WanVAE(WanVAEShape(width=4)).eval().requires_grad_(False), set()
+    module.conv2.register_forward_pre_hook(lambda *_: seen.add(threading.current_thread()))
+    ahead = DecodeAhead(StreamingDecoder(module), overlap=True)
+    ahead.add(chunks[0], lambda frames: None)
+    ahead.close()
+    assert seen == {threading.current_thread()}
 
 
 def test_the_caller_goes_on_with_one_chunk_under_way(vae, chunks):
