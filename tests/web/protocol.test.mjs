@@ -67,7 +67,8 @@ test("numbers read like a clock and a size", () => {
 
 test("a stream says where it stands", () => {
   const running = { status: "running", chunks: 7, stopping: false };
-  assert.equal(standing(running, 0), "waiting for the first chunk");
+  assert.equal(standing(running, 0), "chunk 0/7");
+  assert.equal(standing({ ...running, status: "failed" }, 0), "failed");
   assert.equal(standing(running, 3), "chunk 3/7");
   assert.equal(standing({ ...running, chunks: null }, 3), "chunk 3");
   assert.equal(standing({ ...running, stopping: true }, 3), "stopping after chunk 3/7");

@@ -21,11 +21,10 @@ export function byteSize(count) {
 /** What a stream does, in a few words. */
 export function standing(state, chunksMade) {
   const chunks = state.chunks === null ? `chunk ${chunksMade}` : `chunk ${chunksMade}/${state.chunks}`;
-  if (state.status === "failed") return `failed after ${chunks}`;
-  if (state.status === "stopped") return `stopped after ${chunks}`;
   if (state.status === "finished") return "finished";
-  if (state.stopping) return `stopping after ${chunks}`;
-  return chunksMade ? chunks : "waiting for the first chunk";
+  const ending = state.status !== "running" ? state.status : state.stopping ? "stopping" : "";
+  if (!ending) return chunks;
+  return chunksMade ? `${ending} after ${chunks}` : ending;
 }
 
 /** Speed, memory and time left, those that are known. */
