@@ -15,7 +15,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +25,6 @@ from toy_finding import PROMPTS, ROOT, SAME, over_videos
 from dummy_forcing.core.checkpoints.fp8 import quantise_tensor
 from dummy_forcing.core.media.quality import psnr
 from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.decode import StreamingDecoder
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
@@ -37,7 +35,6 @@ from dummy_forcing.core.world.toy import open_toy_world
 from dummy_forcing.core.world.vocabulary import embed_prompt
 from dummy_forcing.kernels.fp8 import E4M3_MAX, dequantise_rows, fp8_path, quantise_rows
 
-MEMORIES = {"dense": Dense(), "Dummy Forcing 50%": DummyForcing()}
 KEPT_CALLS = 8  # of every layer
 LOUD = 1000.0
 
@@ -191,53 +188,46 @@ class Measured:
     psnr: float
 
 
-Case = tuple[str, str]  # memory, model
-
-
 @torch.inference_mode()
-def generate(backbone: CausalWan, prompt: str, seed: int, keep, latents: int) -> Tensor:
+def generate(backbone: CausalWan, prompt: str, seed: int, latents: int) -> Tensor:
     """A video [F, H, W, 3]; noise, latents and decoder in fp32."""
     model, dtype = open_toy_world(), backbone.head.head.weight.dtype
     decoder, frames = StreamingDecoder(model.vae), []
-    config = model.stream_config(latents, MemoryConfig(keep))
+    config = model.stream_config(latents, MemoryConfig())
     for event in stream_video(backbone, embed_prompt(prompt).to(dtype), config, SeededNoise(seed)):
         if isinstance(event, ChunkDone):
             frames.append(decoder.decode(event.latents.float())[0])
     return torch.cat(frames)
 
 
-def measure_video(prompt: str, seed: int, latents: int) -> dict[Case, Measured]:
-    """One prompt and seed in every case; runs in a worker process on one thread."""
+def measure_video(prompt: str, seed: int, latents: int) -> dict[str, Measured]:
+    """One prompt and seed with every model; runs in a worker process on one thread."""
     torch.set_num_threads(1)
-    with torch.inference_mode():
-        models = {name: make() for name, make in MODELS.items()}
-    found = {}
-    for memory, keep in MEMORIES.items():
-        best = None
-        for name, backbone in models.items():
-            frames = generate(backbone, prompt, seed, keep, latents)
-            score = score_video(frames, prompt).total
-            best = (frames, score) if best is None else best
-            found[memory, name] = Measured(score, best[1] - score, min(SAME, psnr(frames, best[0])))
+    found, best = {}, None
+    for name, make in MODELS.items():
+        with torch.inference_mode():
+            backbone = make()
+        frames = generate(backbone, prompt, seed, latents)
+        score = score_video(frames, prompt).total
+        best = (frames, score) if best is None else best
+        found[name] = Measured(score, best[1] - score, min(SAME, psnr(frames, best[0])))
     print(f"{prompt}, seed {seed}: done", flush=True)
     return found
 
 
-def summarise(videos: list[dict[Case, Measured]]) -> list[dict]:
+def summarise(videos: list[dict[str, Measured]]) -> list[dict]:
     """Rows of the table."""
     rows = []
-    for case in itertools.product(MEMORIES, MODELS):
-        measured = [video[case] for video in videos]
+    for name in MODELS:
+        measured = [video[name] for video in videos]
         losses = [each.loss for each in measured]
         rows.append(
             {
-                "memory": case[0],
-                "model": case[1],
+                "model": name,
                 "score": fmean(each.score for each in measured),
                 "loss": fmean(losses),
                 "loss_error": stdev(losses) / len(losses) ** 0.5,
                 "psnr": fmean(each.psnr for each in measured),
-                "psnr_median": median(each.psnr for each in measured),
             }
         )
     return rows
@@ -271,11 +261,11 @@ Made by `{command}` on {machine}, torch {torch}, products by {path}, {date}. Oth
 ## Videos
 
 {videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
-row. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32 with the same memory, with
-its standard error. PSNR: to that video.
+row, dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32, with its
+standard error. PSNR: to that video.
 
-| memory | model | score | loss | PSNR, dB |
-|---|---|---|---|---|
+| model | score | loss | PSNR, dB |
+|---|---|---|---|
 {rows}
 
 ## Weights
@@ -299,15 +289,14 @@ the one token that is {loud:,.0f} times as large as it was.
 
 def says(results: dict) -> str:
     """The findings in words, with the figures of this run."""
-    by = {(row["memory"], row["model"]): row for row in results["videos"]}
     products = {(row["activations"], row["weights"]): row for row in results["layers"]}
     ours, host = products["a token", "a channel"], products["none (ComfyUI)", "a tensor"]
+    by = {row["model"]: row for row in results["videos"]}
     lines = [
-        f"{memory}: FP8 linears lose {by[memory, 'FP8 linears']['loss']:.3f} ± "
-        f"{by[memory, 'FP8 linears']['loss_error']:.3f} of the score; ComfyUI's way "
-        f"{by[memory, 'FP8 linears as ComfyUI runs them (fp8_scaled)']['loss']:.3f} ± "
-        f"{by[memory, 'FP8 linears as ComfyUI runs them (fp8_scaled)']['loss_error']:.3f}."
-        for memory in MEMORIES
+        f"{name}: {by[name]['loss']:.3f} ± {by[name]['loss_error']:.3f} of the score lost, "
+        f"{by[name]['psnr']:.1f} dB to the video in fp32."
+        for name in MODELS
+        if name != "fp32"
     ]
     lines.append(
         "One scale a tensor is as good as one a channel for weights, but where channels differ by 2^15: e4m3 is a "
@@ -329,7 +318,7 @@ def report(results: dict) -> str:
         says=says(results),
         loud=LOUD,
         rows="\n".join(
-            f"| {row['memory']} | {row['model']} | {row['score']:.3f} | "
+            f"| {row['model']} | {row['score']:.3f} | "
             f"{row['loss']:.3f} ± {row['loss_error']:.3f} | "
             f"{'-' if row['psnr'] == SAME else format(row['psnr'], '.1f')} |"
             for row in results["videos"]
