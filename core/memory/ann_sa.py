@@ -153,17 +153,17 @@ class AnnSelection:
         sparse = keys >= self._least and self._is_sparse(clock)
         if not sparse and not measures:
             return self._attend_all(q, view, dense)
-        search, block = self._config.method, self._config.block
-        reads = [
-            BucketRead.of(q[item], view, item, past, search, block, self._heads)
-            for item, past in enumerate(self._sorted(view, search))
-        ]
+        search, recalls, out = self._config.method, [], []
+        for item, past in enumerate(self._sorted(view, search)):
+            read = BucketRead.of(q[item], view, item, past, search, self._config.block, self._heads)
+            if measures:
+                recalls.append(read.recall)
+            if sparse:
+                self._count.add(read.pairs, q.shape[1] * view.plan.keys_read)
+                out.append(read.attend(dense))
         if measures:
-            self._measure(reads, keys)
-        if not sparse:
-            return self._attend_all(q, view, dense)
-        self._count.add(sum(read.pairs for read in reads), q.shape[0] * q.shape[1] * view.plan.keys_read)
-        return torch.stack([read.attend(dense) for read in reads])
+            self._keep_recall(torch.stack(recalls).mean(), keys)
+        return torch.stack(out) if sparse else self._attend_all(q, view, dense)
 
     def _attend_all(self, q: Tensor, view: KVView, dense: Dense) -> Tensor:
         held = q.shape[0] * q.shape[1] * view.plan.keys_read
@@ -178,8 +178,8 @@ class AnnSelection:
             return not config.min_recall
         return self._recall.read() >= config.min_recall  # of an earlier chunk: there is little to wait for
 
-    def _measure(self, reads: list[BucketRead], keys: float) -> None:
-        recall = torch.stack([read.recall for read in reads]).mean()
+    def _keep_recall(self, recall: Tensor, keys: float) -> None:
+        """Note what was found, and at how many keys of history."""
         if self._recall is None:
             self._recall = self._count.recalls[self._heads] = HostCopy(recall)
         self._recall.send(recall)

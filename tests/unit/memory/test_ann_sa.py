@@ -15,11 +15,13 @@ from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
 from dummy_forcing.core.memory.keep import KeepShape
 from dummy_forcing.core.memory.memory import Memory
+from dummy_forcing.core.memory.quantised_kv import QuantisedKV
 from dummy_forcing.core.memory.retention import Retention
 from dummy_forcing.core.memory.rope import Relative
 from dummy_forcing.core.memory.select import SelectShape
 from dummy_forcing.core.memory.select_report import SelectCount
 from dummy_forcing.core.memory.store import StoreHeads, StoreLayout
+from dummy_forcing.core.memory.temp_cache import TempCache
 from dummy_forcing.core.memory.view import KVView
 from dummy_forcing.core.memory.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
@@ -253,6 +255,18 @@ def test_videos_that_visit_every_bucket_are_dense_ones(tiny_wan, config, keep):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert report.selected.density == 1 and plain.selected is None
     assert (report.roles is None) or torch.equal(report.roles, plain.roles)
+
+
+@pytest.mark.parametrize("merge", [TempCache(0.5, budget=12), QuantisedKV("int8")], ids=repr)
+@pytest.mark.parametrize("config", EVERYTHING, ids=repr)
+def test_merged_histories_are_searched(tiny_wan, config, merge):
+    """TempCache's biases go with its keys into the buckets."""
+    expected, _ = video(tiny_wan, MemoryConfig(merge=merge))
+    found, _ = video(tiny_wan, MemoryConfig(merge=merge, select=config))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    fewer = dataclasses.replace(config, share=0.25, radius=0)
+    some, report = video(tiny_wan, MemoryConfig(merge=merge, select=fewer))
+    assert report.selected.density < 1 and not torch.allclose(some, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("config", SEARCHES, ids=repr)
