@@ -33,6 +33,7 @@ WIDEST = 1400
 VIDEOS = {
     "toy_world_streaming": {"Stream AR Video": ""},
     "toy_world_story": {"Stream AR Video": ""},
+    "toy_world_light_forcing": {"Stream AR Video": ""},
     "toy_world_dense_vs_dummy_forcing": {
         "Stream AR Video: dense": "dense",
         "Stream AR Video: Dummy Forcing": "Dummy Forcing",
