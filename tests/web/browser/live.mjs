@@ -1,9 +1,10 @@
 // The live stream in a real browser, in front of a real ComfyUI: `make test-browser`.
 //
-//   node live.mjs URL OUTPUT [--only=classic|nodes2|numbers]
+//   node live.mjs URL OUTPUT [--only=classic|nodes2|classic_many|nodes2_many|numbers]
 //
 // In both renderers: a stream plays while it is made, takes another prompt, is there in a second tab and after a
-// reload, and stops with what it has. Then 200 chunks of numbered frames, of which none may be missing or double.
+// reload, and stops with what it has; three nodes play at once, one of them then in a subgraph. Then 200 chunks of
+// numbered frames, of which none may be missing or double.
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
@@ -25,11 +26,18 @@ const browser = await launch();
 const problems = [];
 const measured = {};
 try {
-  for (const [name, test] of Object.entries({ classic: () => streams(false), nodes2: () => streams(true), numbers })) {
+  const tests = {
+    classic: () => streams(false),
+    nodes2: () => streams(true),
+    classic_many: () => many(false),
+    nodes2_many: () => many(true),
+    numbers,
+  };
+  for (const [name, test] of Object.entries(tests)) {
     if (options.only && options.only !== name) continue;
     try {
       measured[name] = await test();
-      console.log(`${name}: ${JSON.stringify(measured[name])}`);
+      console.log(`${name}: ${JSON.stringify(measured[name]) ?? "passed"}`);
     } catch (error) {
       problems.push(`${name}: ${error.stack}`);
     }
@@ -185,6 +193,55 @@ async function plays(page) {
   );
   await page.getByRole("button", { name: "Play" }).click();
   assert.deepEqual(await shown, Array.from({ length: made }, (_, frame) => frame));
+}
+
+/** Three streams in one graph, then one of them in a subgraph. */
+async function many(nodes2) {
+  const name = nodes2 ? "nodes2" : "classic";
+  const page = await open(nodes2);
+  await loadGraph(page, { ...JSON.parse(readFileSync(WORKFLOW, "utf8")), id: crypto.randomUUID() });
+  await page.evaluate(() => {
+    const { graph } = window.app;
+    const stream = graph.nodes.find((node) => node.type === "DummyForcingStreamVideo");
+    const links = stream.inputs.map(({ link }, slot) => [graph.links.get(link), slot]).filter(([link]) => link);
+    for (const node of graph.nodes.filter(({ type }) => ["SaveVideo", "PreviewAny"].includes(type))) graph.remove(node);
+    const copies = [1, 2].map((index) => {
+      const copy = graph.add(stream.clone()) ?? graph.nodes.at(-1);
+      copy.pos = [stream.pos[0] + 380 * index, stream.pos[1]];
+      for (const [link, slot] of links) graph.getNodeById(link.origin_id).connect(link.origin_slot, copy, slot);
+      return copy;
+    });
+    for (const [index, node] of [stream, ...copies].entries()) {
+      node.widgets.find((widget) => widget.name === "length").value = 9;
+      node.widgets.find((widget) => widget.name === "seed").value = Math.floor(1e9 * Math.random()) + index;
+    }
+    window.stream = stream;
+  });
+  assert.equal(await end(page), "execution_success");
+  await page.waitForFunction(() => [...document.querySelectorAll(".dummy-forcing-status")].filter((part) => part.textContent === "finished").length === 3);
+  await settle(page);
+  await page.screenshot({ path: join(output, `${name}_6_many.png`) });
+
+  await page.evaluate(() => (window.holder = window.app.graph.convertToSubgraph(new Set([window.stream])).node));
+  await page.evaluate(() => {
+    const [inner] = window.holder.subgraph.nodes;
+    inner.widgets.find((widget) => widget.name === "seed").value = Math.floor(1e9 * Math.random());
+  });
+  assert.equal(await end(page), "execution_success");
+  await page.evaluate(() => window.app.canvas.openSubgraph(window.holder.subgraph, window.holder));
+  await page.locator(".dummy-forcing-live:visible").waitFor();
+  await settle(page);
+  assert.equal(await page.locator(".dummy-forcing-live:visible").count(), 1);
+  await page.screenshot({ path: join(output, `${name}_7_subgraph.png`) });
+  await page.close();
+}
+
+/** Queue the graph and wait for its end. */
+async function end(page) {
+  await page.evaluate(() => (window.ended = undefined));
+  await page.evaluate(() => window.app.queuePrompt(0));
+  await page.waitForFunction(() => window.ended);
+  return page.evaluate(() => window.ended);
 }
 
 /** 200 chunks in the player: every frame's number, read from the screen. */
