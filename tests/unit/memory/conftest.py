@@ -22,9 +22,17 @@ def stream(tiny_wan):
     """A function that starts a small video and returns its events."""
 
     def start(
-        keep, total_frames=21, *, model=tiny_wan, noise=None, text=None, observers=(), sigmas=(1.0, 0.6, 0.0)
+        keep,
+        total_frames=21,
+        *,
+        model=tiny_wan,
+        noise=None,
+        text=None,
+        observers=(),
+        sigmas=(1.0, 0.6, 0.0),
+        **slots,
     ):
-        config = StreamConfig(sigmas, 3, total_frames, (4, 4), channels=4, memory=MemoryConfig(keep))
+        config = StreamConfig(sigmas, 3, total_frames, (4, 4), channels=4, memory=MemoryConfig(keep, **slots))
         text = make_text() if text is None else text
         return stream_video(model, text, config, noise or SeededNoise(0), observers)
 

@@ -1,0 +1,239 @@
+"""A world that goes on: 3,000 latent frames with changing prompts, `python benchmarks/toy_world_stream.py`.
+
+Streams the toy world under several memories, each in a process of its own on one thread: dense as far as that is
+bearable, a window, TempCache, and TempCache with ANN attention. Every chunk's CPU time, KV bytes and tokens held
+are kept, as are the latents, in `--work`, so that a run can be interrupted and resumed stream by stream. Excerpts
+of 20 latent frames are then decoded and scored against the prompt of their time. Writes
+benchmarks/results/toy_world_stream.json and docs/images/toy_world_stream.png; `--report` with what there is so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, median
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dummy_forcing.core.media.chart import Line, Panel, draw_panels
+from dummy_forcing.core.media.quality import psnr
+from dummy_forcing.core.memory.ann_sa import AnnSA
+from dummy_forcing.core.memory.config import Dense, MemoryConfig, Relative, Window
+from dummy_forcing.core.memory.temp_cache import TempCache
+from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.stream.events import ChunkDone
+from dummy_forcing.core.stream.loop import stream_video
+from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.stream.prompts import PromptSchedule, ScheduledPrompt
+from dummy_forcing.core.world.score import score_video
+from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.vocabulary import embed_prompt
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS, IMAGE = ROOT / "benchmarks/results/toy_world_stream.json", ROOT / "docs/images/toy_world_stream.png"
+
+PROMPTS = (
+    "a red circle moving right and a blue square moving left",
+    "a magenta circle moving left and a green triangle moving up",
+    "a yellow triangle moving left and a cyan circle moving down",
+    "a cyan square moving right and a red triangle moving down",
+    "a blue circle moving down and a yellow square moving left",
+)
+MEMORIES = {
+    "dense": MemoryConfig(),
+    "window of 12, sink 3": MemoryConfig(Window(3, 12), Relative(21)),
+    "TempCache": MemoryConfig(Dense(), merge=TempCache()),
+    "TempCache, newest values": MemoryConfig(Dense(), merge=TempCache(values="newest")),
+    "TempCache, newest values, AnnSA": MemoryConfig(Dense(), merge=TempCache(values="newest"), select=AnnSA()),
+}
+DENSE = "dense"
+BIN, EXCERPT, WARM_UP, OFFSET = 100, 20, 4, 40  # latent frames: see toy_long_stream.py
+COMPARED = 60  # latent frames over which PSNR to dense is taken
+FRAMES = 4  # video frames of a latent frame
+SAVED, PART = 100, ".part"  # chunks after which a stream is saved, and the file's suffix until it is done
+
+
+def prompt_at(frame: int, latents: int) -> int:
+    """Which prompt a latent frame is made under; they take equal turns."""
+    return frame * len(PROMPTS) // latents
+
+
+def schedule(latents: int) -> PromptSchedule:
+    """The later prompts; the default switch computes the newest 12 frames anew."""
+    starts = [-(-latents * index // len(PROMPTS)) for index in range(1, len(PROMPTS))]
+    later = [ScheduledPrompt(start, embed_prompt(p)) for start, p in zip(starts, PROMPTS[1:], strict=True)]
+    return PromptSchedule(embed_prompt(PROMPTS[0]), later)
+
+
+def file_of(name: str, work: Path) -> Path:
+    """Where a stream's latents and costs are."""
+    return work / f"{list(MEMORIES).index(name)}.safetensors"
+
+
+def stream(name: str, length: int, latents: int, work: Path) -> None:
+    """Make `length` frames of the stream of `latents`; what it cost goes into the file with them."""
+    torch.set_num_threads(1)
+    file = file_of(name, work)
+    if file.exists():
+        return
+    model = open_toy_world()
+    config = model.stream_config(length, MEMORIES[name])
+    events = stream_video(
+        model.backbone, embed_prompt(PROMPTS[0]), config, SeededNoise(0), prompts=schedule(latents)
+    )
+    chunks, made, started = [], [], time.process_time()
+    for event in events:
+        if isinstance(event, ChunkDone):
+            now = time.process_time()
+            chunks.append([round(now - started, 4), event.kv_bytes, round(event.history_frames, 3)])
+            made.append(event.latents[0])
+            if len(chunks) % SAVED == 0:
+                save(made, chunks, file.with_suffix(PART))
+                print(f"{name}: chunk {len(chunks)}, {chunks[-1]}", flush=True)
+            started = time.process_time()
+    save(made, chunks, file)
+
+
+def save(made: Sequence[Tensor], chunks: list, file: Path) -> None:
+    """Latents and costs so far; the file is always whole."""
+    fresh = file.with_suffix(".new")
+    save_file({"latents": torch.cat(list(made), dim=1)}, fresh, metadata={"chunks": json.dumps(chunks)})
+    fresh.replace(file)
+
+
+def found_file(name: str, work: Path) -> Path | None:
+    """A stream that is done, or what there is of it."""
+    done = file_of(name, work)
+    files = (done, done.with_suffix(PART))
+    return next((file for file in files if file.exists()), None)
+
+
+def latents_of(name: str, begin: int, end: int, work: Path) -> Tensor:
+    """Some frames of a stream [1, 16, F, h, w]."""
+    with safe_open(found_file(name, work), "pt") as stored:
+        return stored.get_slice("latents")[:, begin:end][None]
+
+
+def score_bin(job: tuple[str, int], latents: int, work: Path) -> None:
+    """Score the excerpt in the bin that begins at a frame."""
+    torch.set_num_threads(1)
+    name, start = job
+    file = work / f"{list(MEMORIES).index(name)}-{start}.json"
+    if file.exists():
+        return
+    begin = start + OFFSET
+    decoder = StreamingDecoder(open_toy_world().vae)
+    frames = decoder.decode(latents_of(name, begin - WARM_UP, begin + EXCERPT, work))[0][-FRAMES * EXCERPT :]
+    found = score_video(frames, PROMPTS[prompt_at(begin, latents)], excerpt=True)
+    file.write_text(json.dumps({"start": start, "score": found.total}))
+
+
+def psnr_to_dense(name: str, work: Path) -> float:
+    """Over the video of the first latent frames, in dB."""
+    vae = open_toy_world().vae
+    ours, dense = (StreamingDecoder(vae).decode(latents_of(each, 0, COMPARED, work))[0] for each in (name, DENSE))
+    return psnr(ours, dense)
+
+
+def chunks_of(name: str, work: Path) -> list[list[float]]:
+    """CPU seconds, KV bytes and frames' worth of history of every chunk."""
+    with safe_open(found_file(name, work), "pt") as stored:
+        return json.loads(stored.metadata()["chunks"])
+
+
+def summarise(name: str, latents: int, work: Path) -> dict:
+    """A memory's row; times are medians, so that chunks behind a change of prompt do not count."""
+    chunks = chunks_of(name, work)
+    seconds, sizes, held = zip(*chunks, strict=True)
+    starts = range(0, 3 * len(chunks), BIN)
+    files = [work / f"{list(MEMORIES).index(name)}-{start}.json" for start in starts]
+    scores = [json.loads(file.read_text()) for file in files if file.exists()]
+    same = psnr_to_dense(name, work) if name != DENSE and found_file(DENSE, work) else None
+    return {
+        "memory": name,
+        "config": MEMORIES[name].to_dict(),
+        "latents": 3 * len(chunks),
+        "seconds_chunks_100_to_200": median(seconds[100:200]) if len(chunks) >= 200 else None,
+        "seconds_last_100_chunks": median(seconds[-100:]),
+        "kv_bytes_max": max(sizes),
+        "kv_bytes_from_chunk_2_on": [min(sizes[2:]), max(sizes[2:])],
+        "history_frames_last": held[-1],
+        "density_last": (held[-1] + 3) / (3 * len(chunks)),
+        "psnr_to_dense_first_60": same,
+        "score": fmean(each["score"] for each in scores) if scores else None,
+        "scores": scores,
+        "chunks": {"seconds": seconds, "kv_bytes": sizes[::10], "history_frames": held[::10]},
+    }
+
+
+def chart(rows: Sequence[dict]):
+    """Time and memory over the length."""
+
+    def smooth(values: Sequence[float], index: int) -> float:
+        return median(values[max(0, index - 10) : index + 10])
+
+    seconds, kv = [], []
+    for row in rows:
+        taken, sizes = row["chunks"]["seconds"], row["chunks"]["kv_bytes"]
+        seconds.append(Line(row["memory"], tuple((3 * i, smooth(taken, i)) for i in range(0, len(taken), 10))))
+        kv.append(Line(row["memory"], tuple((30 * i, size / 2**20) for i, size in enumerate(sizes))))
+    panels = [(Panel("CPU seconds a chunk", tuple(seconds)), 2), (Panel("KV, MiB", tuple(kv)), 40)]
+    return [draw_panels([panel], "latent frame", (0, top)) for panel, top in panels]
+
+
+def save_chart(rows: Sequence[dict]) -> None:
+    """The panels have different axes, so they are drawn one by one and put below each other."""
+    from PIL import Image
+
+    parts = chart(rows)
+    picture = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)))
+    for index, part in enumerate(parts):
+        picture.paste(part, (0, index * parts[0].height))
+    picture.save(IMAGE)
+
+
+def main() -> None:
+    """Stream, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--latents", type=int, default=3000, help="length, a multiple of 3")
+    parser.add_argument("--dense-latents", type=int, default=600, help="of them under dense memory")
+    parser.add_argument("--bins", type=int, default=300, help="an excerpt is scored every so many latent frames")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--report", action="store_true", help="write what there is so far")
+    parser.add_argument("--work", type=Path, default=ROOT / "out/toy_world_stream")
+    options = parser.parse_args()
+    work = options.work / str(options.latents)
+    work.mkdir(parents=True, exist_ok=True)
+    lengths = {name: options.dense_latents if name == DENSE else options.latents for name in MEMORIES}
+    if not options.report:
+        with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+            list(pool.map(partial(stream, latents=options.latents, work=work), *zip(*lengths.items(), strict=True)))
+            jobs = [(n, start) for start in range(0, options.latents, options.bins) for n in MEMORIES]
+            jobs = [(name, start) for name, start in jobs if start + BIN <= lengths[name]]
+            list(pool.map(partial(score_bin, latents=options.latents, work=work), jobs))
+    rows = [summarise(name, options.latents, work) for name in MEMORIES if found_file(name, work)]
+    setting = {
+        "command": f"python benchmarks/toy_world_stream.py --latents {options.latents}",
+        "prompts": PROMPTS,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a stream, shared with other work",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
+    RESULTS.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+    save_chart(rows)
+
+
+if __name__ == "__main__":
+    main()
