@@ -148,14 +148,13 @@ def _places(view: KVView) -> tuple[Tensor, Tensor | None]:
     if len(groups) == 1 and view.plan.bias is None:
         return groups[0][0][:, None], None
     most = max(places.shape[0] for places, _ in groups)
-    found = torch.zeros(most, heads, dtype=torch.int64, device=device)
-    valid = torch.zeros(heads, most, dtype=torch.bool, device=device)
+    found = torch.full((most, heads), -1, dtype=torch.int64, device=device)
     for places, who in groups:
-        index = head_index(tuple(who), device)
-        found[: places.shape[0], index] = places[:, None]
-        valid[index, : places.shape[0]] = True
+        found[: places.shape[0], head_index(tuple(who), device)] = places[:, None]
+    valid = found.T >= 0
+    found = found.clamp(min=0)
     if view.plan.bias is not None:
-        valid &= view.plan.bias.gather(1, found.T) != float("-inf")
+        valid = valid & (view.plan.bias.gather(1, found.T) != float("-inf"))
     return found, valid
 
 

@@ -350,3 +350,24 @@ def test_histories_too_short_to_be_searched_are_refused(keep):
     with pytest.raises(DummyForcingError, match=r"9 latent frames or more, but heads hold [3678] at most"):
         MemoryConfig(keep, select=AnnSA())
     MemoryConfig(keep, select=AnnSA(min_frames=3))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("config", [*EVERYTHING, *SEARCHES], ids=repr)
+@pytest.mark.parametrize("view", [make_view(9), merged_view()], ids=["frames", "merged"])
+def test_nothing_waits_for_a_gpu(config, view):
+    def on_gpu(seed):
+        plan = ReadPlan(view.plan.ranges, None if view.plan.bias is None else view.plan.bias.cuda())
+        return KVView(view.k.cuda(), view.v.cuda(), plan, view.own, seed, None)
+
+    found, views = selection(config, view.plan.heads), [on_gpu(seed) for seed in range(2)]
+    q = draw(1, CHUNK * TOKENS, view.plan.heads, 16, seed=9).cuda()
+    out = found.attend(q, views[0], CLEAN, attend_densely)  # compiles and measures back ends
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        again = found.attend(q, views[1], CLEAN, attend_densely)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(out, again)
+    if config in EVERYTHING:
+        torch.testing.assert_close(again.cpu(), dense(q.cpu(), view), atol=1e-4, rtol=0)
