@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ...kernels import numbers_on, on_device
+
 _ALMOST = 1e-9  # a share such as 1 - 0.9 must not lose a block to rounding
 
 
@@ -86,13 +88,13 @@ def block_scores(q: Tensor, k: Tensor, blocks_per_frame: int) -> Tensor:
 def block_ranges(frames: tuple[int, ...], tokens: int, size: int, device: torch.device) -> Tensor:
     """First key and end of every block, int32 [blocks, 2]; `frames` are the keys that frames begin with.
 
-    Kept for the next call with the same frames, because copying them to a device is a wait.
+    Kept for the next call with the same frames: copying them to a device takes time.
     """
     with torch.inference_mode(False):
         starts = torch.arange(0, tokens, size)
         edges = torch.stack([starts, (starts + size).clamp(max=tokens)], -1)
-        ranges = (torch.tensor(frames)[:, None, None] + edges).flatten(0, 1)
-        return ranges.to(device, torch.int32)
+        ranges = torch.tensor(frames)[:, None, None] + edges
+        return on_device(ranges.flatten(0, 1).to(torch.int32), device)
 
 
 def _raised(scores: Tensor, first: tuple[bool, ...]) -> Tensor:
@@ -103,4 +105,4 @@ def _raised(scores: Tensor, first: tuple[bool, ...]) -> Tensor:
 @lru_cache(maxsize=64)
 def _infinite(where: tuple[bool, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return torch.tensor([math.inf if each else 0.0 for each in where], device=device)
+        return numbers_on([math.inf if each else 0.0 for each in where], torch.float32, device)

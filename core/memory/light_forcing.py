@@ -113,7 +113,7 @@ class LightForcing:
         if isinstance(config.merge, TempCache):
             raise DummyForcingError(
                 "Light Forcing chooses among frames, but TempCache merges tokens of several into one; remove the "
-                "TempCache node or the Light Forcing Patch (--merge, --select)"
+                "TempCache node or the Light Forcing Patch (--select light-forcing)"
             )
 
     def begin(self, shape: SelectShape) -> LightForcingRun:

@@ -35,14 +35,14 @@ def sparsity_by_chunk(config: MemoryConfig, shape: KeepShape, total_frames: int 
     """
     found: list[float] = []
     for clock, kept in allocations(config.keep.costliest(shape), shape):
-        growth = config.select.growth(_longest(kept, clock.end_frame), shape, total_frames)
+        growth = config.select.growth(_longest(kept), shape, total_frames)
         found.append(growth.at(clock.end_frame) if growth and clock.chunk else 0.0)
         if clock.end_frame >= (total_frames or (growth.frames if growth else 0)):
-            return found
-    raise AssertionError("allocations never end")
+            break
+    return found
 
 
-def _longest(kept: Sequence[Allocation], frames: int) -> Retention:
+def _longest(kept: Sequence[Allocation]) -> Retention:
     retentions = (member.retention for layer in kept for member in layer)
     return max(retentions, key=lambda each: (each.last is None, each.first + (each.last or 0)))
 
