@@ -16,6 +16,7 @@ FAMILY_MEMORY = "family"
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
 AUTO_ROPE = "auto"
 KV_FORMATS = ("full", "int8", "fp8")
+TEMP_CACHE = "temp-cache"
 ALL_KEYS, LIGHT_FORCING, ANN = "all", "light-forcing", "ann"
 PRESETS = ("training-free", "tuned-weights", "tuned-weights-long")
 SWITCHES = ("cross-attention", "recache", "flush", "interpolate")
@@ -299,6 +300,13 @@ def _add_policy(parser: ArgumentParser) -> None:
     group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_SINK)
     group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=_WINDOW)
     group.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=_KV)
+    group.add_argument("--merge", choices=("none", TEMP_CACHE), default="none", help=_MERGE)
+    group.add_argument("--similarity", type=values.strength, default=SUPPRESS, metavar="X", help=_SIMILARITY)
+    group.add_argument("--budget", type=values.count, default=SUPPRESS, metavar="N", help=_BUDGET)
+    group.add_argument(
+        "--correspondence", choices=("same", "neighbourhood", "nearest"), default=SUPPRESS, help=_CORRESPONDENCE
+    )
+    group.add_argument("--merged-values", choices=("mean", "newest"), default=SUPPRESS, help=_MERGED_VALUES)
 
 
 def _add_select(parser: ArgumentParser) -> None:
@@ -408,6 +416,11 @@ _STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
 _CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
 _REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
 _KV = "how kept frames are held: int8 halves the memory of 16 bits at a small error (default: full)"
+_MERGE = "temp-cache holds tokens that stay alike from frame to frame once (default: none)"
+_SIMILARITY = "temp-cache: cosine of keys above which tokens are alike; 1 merges nothing (default: 0.9)"
+_BUDGET = "temp-cache: latent frames' worth of tokens that a head holds at most (default: 21)"
+_CORRESPONDENCE = "temp-cache: where in the frame before a token is looked for (default: same place)"
+_MERGED_VALUES = "temp-cache: what merged tokens are read as: mean, as published, or newest (default: mean)"
 _BENCH_POLICY = (
     "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]], after it "
     "+light-forcing[:SPARSITY[:PRESET]] or +ann[:SHARE|lsh[:BITS]], and +kv[:int8|fp8] (default: dense window:12 "

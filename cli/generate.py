@@ -35,7 +35,7 @@ from .models import (
     say_family,
 )
 from .outputs import check_outputs, check_suffix
-from .policies import check_classified, memory_for, method_of, read_kv, read_policy, read_skip
+from .policies import check_classified, memory_for, method_of, read_merge, read_policy, read_skip
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
 from .select import read_cross, read_select, say_selection
@@ -111,7 +111,7 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     given, length = request.given, (args.latents, args.seconds, family.latent_frames, family.chunk_frames)
     latents = given.count_latents(*length) if given else count_latents(*length)
     slots = {"select": request.select, "cross": read_cross(args)}
-    memory = replace(memory_for(request.keep, args.rope, family, read_kv(args)), **slots)
+    memory = replace(memory_for(request.keep, args.rope, family, read_merge(args)), **slots)
     memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames)

@@ -17,8 +17,9 @@ from ..core.memory.merge import MergeMethod, Unmerged
 from ..core.memory.profiled import with_profile
 from ..core.memory.quantised_kv import QuantisedKV
 from ..core.memory.rope import Absolute, Relative
+from ..core.memory.temp_cache import TempCache
 from ..core.stream.pass_skip import PassSkip, parse_passes
-from .arguments import AUTO_ROPE, FAMILY_MEMORY, KV_FORMATS
+from .arguments import AUTO_ROPE, FAMILY_MEMORY, KV_FORMATS, TEMP_CACHE
 
 UNMERGED = Unmerged()
 _FORCING = "dummy-forcing"
@@ -32,6 +33,14 @@ _OPTIONS: dict[str, dict[str, str]] = {
     "window": {"sink": "sink", "window": "size"},
     "rolling-window": {"sink": "sink", "window": "size"},
     _FORCING: {name: name for name in _FORCING_OPTIONS},
+}
+
+# Option as typed -> field of `TempCache`.
+_MERGE_OPTIONS = {
+    "similarity": "similarity",
+    "budget": "budget",
+    "correspondence": "correspondence",
+    "merged_values": "values",
 }
 
 
@@ -62,8 +71,18 @@ def memory_for(keep: KeepPolicy | None, rope: str, family: Family, merge: MergeM
     return MemoryConfig(keep, _ROPES.get(rope) or positions_for(keep, family), merge)
 
 
-def read_kv(args: argparse.Namespace) -> MergeMethod:
-    """How kept frames are held."""
+def read_merge(args: argparse.Namespace) -> MergeMethod:
+    """How kept frames are held; DummyForcingError for options that do not go together."""
+    options = {field: getattr(args, option) for option, field in _MERGE_OPTIONS.items() if option in args}
+    if args.merge == TEMP_CACHE:
+        if args.kv != KV_FORMATS[0]:
+            raise DummyForcingError(
+                f"--merge {TEMP_CACHE} holds merged tokens in the model's own dtype; leave out --kv {args.kv} or it"
+            )
+        return TempCache(**options)
+    if options:
+        flag = "--" + next(option for option in _MERGE_OPTIONS if option in args).replace("_", "-")
+        raise DummyForcingError(f"{flag} belongs to --merge {TEMP_CACHE}; leave it out or add that")
     return UNMERGED if args.kv == KV_FORMATS[0] else QuantisedKV(args.kv)
 
 

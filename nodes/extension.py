@@ -60,6 +60,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
     from .speed_preset import ARSpeedPreset
     from .stream_video import StreamARVideo
     from .streaming_sampler import ARStreamingSamplerNode
+    from .temp_cache_patch import TempCachePatch
     from .toy_world import ToyWorld
 
     return [
@@ -70,6 +71,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         LightForcingPatch,
         ANNAttentionPatch,
         ARKVQuantisation,
+        TempCachePatch,
         ARPassSkip,
         ARCompile,
         ARSpeedPreset,
