@@ -123,6 +123,8 @@ class SamplingRun:
     def close(self) -> None:
         """Free every key, value and residual."""
         self._report_skipped()
+        if (selected := self.status.selected) is not None:
+            logger.info("sparse attention: %s", selected.describe())
         for branch in self._branches.values():
             branch.close()
         self._branches.clear()

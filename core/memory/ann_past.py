@@ -79,8 +79,11 @@ class BucketRead:
         block: int,
         heads: tuple[int, ...],
     ) -> BucketRead:
-        """For queries [L, H, D] of an item. Copies the history into the order of its buckets: L is in the
-        thousands, so that reading keys in runs is worth more than a copy of them."""
+        """For queries [L, H, D] of an item.
+
+        Copies the history into the order of its buckets, for this pass only: a copy kept for every layer would
+        double what the stores take.
+        """
         order, visits = search.visits(q, past.centroids, block, heads)
         columns = torch.arange(len(heads), device=q.device)
         own = torch.arange(*view.own, device=q.device)[:, None].expand(-1, len(heads))
@@ -93,10 +96,8 @@ class BucketRead:
 
     def attend(self, dense: Dense) -> Tensor:
         """Attention [L, H, D] of the queries in the order in which they came."""
-        out = torch.empty_like(self.q[0])
-        out[self.order.T, torch.arange(out.shape[1], device=out.device)] = attend(
-            self.q, self.k, self.v, self.plan, dense
-        )[0]
+        out, columns = torch.empty_like(self.q[0]), torch.arange(self.q.shape[2], device=self.q.device)
+        out[self.order.T, columns] = attend(self.q, self.k, self.v, self.plan, dense)[0]
         return out
 
     @property
@@ -111,10 +112,8 @@ class BucketRead:
     @property
     def recall(self) -> Tensor:
         """Share of dense attention that falls on the keys read, mean over heads and some queries: on the device."""
-        queries = self.q.shape[1]
-        rows = (
-            torch.arange(min(queries, _RECALL_ROWS), device=self.q.device) * queries // min(queries, _RECALL_ROWS)
-        )
+        queries, count = self.q.shape[1], min(self.q.shape[1], _RECALL_ROWS)
+        rows = torch.arange(count, device=self.q.device) * queries // count
         heads = [self._head_recall(head, rows) for head in range(self.q.shape[2])]  # logits of all take much room
         return torch.stack(heads).mean()
 

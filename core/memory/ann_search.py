@@ -93,11 +93,8 @@ class SignHash:
 
     def codes(self, x: Tensor, heads: tuple[int, ...]) -> Tensor:
         """Hashes of fp32 [H, N, D]: int64 [H, N]."""
-        signs = (
-            x
-            @ projections(max(heads) + 1, x.shape[-1], self.bits, self.seed, x.device)[head_index(heads, x.device)]
-            > 0
-        )
+        directions = projections(max(heads) + 1, x.shape[-1], self.bits, self.seed, x.device)
+        signs = x @ directions[head_index(heads, x.device)] > 0
         return (signs << torch.arange(self.bits, device=x.device)).sum(-1)
 
 

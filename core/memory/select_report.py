@@ -49,6 +49,11 @@ class SelectReport:
         """JSON-serialisable form."""
         return asdict(self)
 
+    def describe(self) -> str:
+        """In words."""
+        recall = "" if self.recall is None else f" (a search finds {self.recall:.0%} of the attention)"
+        return f"{self.density:.0%} of the keys read{recall}"
+
 
 @dataclass
 class SelectCount:

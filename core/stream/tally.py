@@ -164,18 +164,12 @@ def pixel_frames(latent_frames: int) -> int:
 def describe_run(report: RunReport) -> str:
     """A run's figures in one line."""
     skipped = f", {report.passes_skipped} of {report.passes} passes skipped" if report.passes_skipped else ""
+    selected = f", {report.selected.describe()}" if report.selected else ""
     return (
         f"{report.pixel_frames} frames in {report.seconds:.1f} s: {report.dit_fps:.2f} DiT FPS, "
         f"{report.end_to_end_fps:.2f} FPS end to end, KV {format_bytes(report.kv_bytes)} "
-        f"(peak {format_bytes(report.kv_peak_bytes)}){skipped}{_describe_selected(report.selected)}"
+        f"(peak {format_bytes(report.kv_peak_bytes)}){skipped}{selected}"
     )
-
-
-def _describe_selected(selected: SelectReport | None) -> str:
-    if selected is None:
-        return ""
-    recall = "" if selected.recall is None else f" (a search finds {selected.recall:.0%} of the attention)"
-    return f", {selected.density:.0%} of the keys read{recall}"
 
 
 def format_bytes(count: float) -> str:
