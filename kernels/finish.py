@@ -114,23 +114,27 @@ def _put(x: Tensor, heads: tuple[int, ...], out: Tensor) -> None:
         out[:, :, here] = x[:, :, there]
 
 
-def _turn(x: Tensor, heads: tuple[int, ...], rotations: Tensor, out: Tensor) -> None:
-    """out = some heads of x turned; in fp32 the product is written there at once."""
-    direct = x.dtype == out.dtype == torch.float32
-    for there, here in head_runs(heads):
-        if direct:
-            torch.mul(_pairs(x[:, :, there]), rotations, out=_pairs(out[:, :, here]))
-        else:
-            out[:, :, here] = torch.view_as_real(_pairs(x[:, :, there].float()) * rotations).flatten(-2)
+def _turn(x: Tensor, rotations: Tensor, outs: Sequence[tuple[tuple[int, ...], Tensor]]) -> None:
+    """Write heads of x, turned, to their places; in fp32 the product is written there at once."""
+    if x.dtype == torch.float32 and all(out.dtype == torch.float32 for _, out in outs):
+        for heads, out in outs:
+            for there, here in head_runs(heads):
+                torch.mul(_pairs(x[:, :, there]), rotations, out=_pairs(out[:, :, here]))
+        return
+    pairs = _pairs(x.float())
+    ours = None if x.dtype == torch.float32 else pairs  # a copy is changed in place
+    turned = torch.view_as_real(torch.mul(pairs, rotations, out=ours)).flatten(-2)
+    for heads, out in outs:
+        _put(turned, heads, out)
 
 
 def _finish_by_torch(
     q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence[HeadTarget], finish: Finish
 ) -> None:
-    q, k = _normalised(q, finish.norm_q), _normalised(k, finish.norm_k)
-    for out, target in zip(asked, targets, strict=True):
-        _turn(q, target.heads, finish.rotations, out)
-        _turn(k, target.heads, finish.rotations, target.k)
+    heads = [target.heads for target in targets]
+    _turn(_normalised(q, finish.norm_q), finish.rotations, list(zip(heads, asked, strict=True)))
+    _turn(_normalised(k, finish.norm_k), finish.rotations, [(target.heads, target.k) for target in targets])
+    for target in targets:
         _put(v, target.heads, target.v)
 
 

@@ -10,6 +10,7 @@ from ..memory.dense import Dense
 from ..memory.keep import KeepPolicy
 from ..memory.rope import Absolute, Relative
 from ..memory.window import RollingWindow, Window
+from ..stream.config import frames_of_a_pass
 from ..stream.rollout import Rollout
 from .family import Family
 
@@ -31,7 +32,7 @@ class FamilyLoop:
 
     def pass_frames(self, chunk_frames: int, denoising_passes: int) -> int:
         """Most latent frames that a pass has."""
-        return chunk_frames * denoising_passes if self.rolling else chunk_frames
+        return frames_of_a_pass(chunk_frames, denoising_passes, self.rolling)
 
     def starts_over_each(self, chunk_frames: int) -> bool:
         """Whether every chunk has a memory of its own."""

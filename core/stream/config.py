@@ -227,7 +227,12 @@ class StreamConfig:
     @property
     def pass_frames(self) -> int:
         """Most latent frames that a pass over generated chunks has."""
-        return self.chunk_frames * (len(self.sigmas) - 1) if self.rolling else self.chunk_frames
+        return frames_of_a_pass(self.chunk_frames, len(self.sigmas) - 1, self.rolling)
+
+
+def frames_of_a_pass(chunk_frames: int, denoising_passes: int, rolling: bool) -> int:
+    """Most latent frames of a pass: Rolling Forcing has a chunk at every noise level."""
+    return chunk_frames * denoising_passes if rolling else chunk_frames
 
 
 def check_levels(levels: tuple[float, ...]) -> None:
