@@ -6,7 +6,22 @@ import pytest
 import torch
 from attention_cases import TRITON, qkv
 
-from dummy_forcing.kernels import BlockPlan, ReadPlan, attend, attend_densely, force_backend, forget_choices
+from dummy_forcing.kernels import (
+    Affine,
+    BlockPlan,
+    Finish,
+    HeadTarget,
+    Modulation,
+    QKNorm,
+    ReadPlan,
+    attend,
+    attend_densely,
+    force_backend,
+    force_elementwise,
+    forget_choices,
+    place_heads,
+    residual_norm,
+)
 from dummy_forcing.kernels.dense import DENSE
 from dummy_forcing.kernels.varlen import VARLEN
 
@@ -119,3 +134,35 @@ def test_a_graph_is_captured_once_the_choice_is_settled():
         found = attend(q, k, v, plan)
     graph.replay()
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-2)
+
+
+def elementwise(dtype, heads=12, head_dim=128, tokens=FRAME):
+    """All that elementwise back ends compute, at the width of Wan 1.3B, in fresh memory full of NaN."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, tokens, heads, head_dim).to(dtype).cuda().unbind(0)
+    angles = torch.randn(tokens, 1, head_dim // 2).cuda()
+    norms = (QKNorm(gain.to(dtype).cuda(), 1e-6) for gain in torch.randn(2, heads * head_dim))
+    finish = Finish(torch.polar(torch.ones_like(angles), angles), *norms)
+    groups = ((0, 2, 3, 7, 8, 11), (1, 4, 5, 6, 9, 10))
+    stores = [torch.full((2, 2, 2 * tokens, 6, head_dim), torch.nan, dtype=dtype).cuda() for _ in groups]
+    targets = [HeadTarget(g, *store[:, :, 100 : 100 + tokens]) for g, store in zip(groups, stores, strict=True)]
+    six = torch.randn(2, 3, 6, heads * head_dim).to(dtype).cuda().unbind(2)
+    x, update = q.flatten(2), k.flatten(2)
+    return [
+        *place_heads(q, k, v, targets, finish),
+        *(part for target in targets for part in (target.k, target.v)),
+        *residual_norm(x, update, six[2], 1e-6, Modulation(six[0], six[1])),
+        *residual_norm(x, update, six[2], 1e-6, Affine(six[3][0, 0], six[4][0, 0])),
+    ]
+
+
+@TRITON
+@pytest.mark.parametrize("dtype", list(TOLERANCE))
+def test_fused_elementwise_work(dtype):
+    with force_elementwise("torch"):
+        expected = elementwise(dtype)
+    with force_elementwise("fused"):
+        found = elementwise(dtype)
+    for plain, fused in zip(expected, found, strict=True):
+        largest = max(1.0, plain.abs().max().item())  # a shift may cancel what has been rounded before
+        torch.testing.assert_close(fused, plain, atol=TOLERANCE[dtype] * largest, rtol=TOLERANCE[dtype])
