@@ -234,11 +234,14 @@ class LiveStream:
                     self._bytes += len(data)
         except Exception as error:
             logger.warning("the live view of this video ends here: %s", error)
-            self._broken = f"the live view stopped: {error}"
+            reason = getattr(error, "strerror", None) or type(error).__name__  # the rest may name a path
+            self._broken = f"The live view stopped: {reason}. The video goes on."
         finally:
             with self._lock:
                 self._standing = standing
                 self._ends.append((time.monotonic(), self._ends[-1][1] + len(frames)))
+                if len(self._ends) > 2 and not self._ends[0][1]:
+                    self._ends.popleft()  # the first chunk has waited for the model to be loaded
             self._room.release()
             self._tell()
 

@@ -11,7 +11,7 @@ const WIDGET = "dummy_forcing_live";
 const LEAST_HEIGHT = 300;
 
 const protocol = new Protocol(api);
-const players = new WeakMap(); // by node
+const players = new Map(); // by node
 const own = new Set(); // ids of prompts that this page has queued
 
 app.registerExtension({
@@ -29,7 +29,10 @@ async function refresh() {
   const workflow = rootGraph()?.id;
   if (!workflow) return;
   try {
-    for (const state of await protocol.list(workflow)) show(state, true);
+    const found = await protocol.list(workflow);
+    const ids = new Set(found.map(({ id }) => id));
+    for (const player of players.values()) if (player.state && !ids.has(player.state.id)) player.lose();
+    for (const state of found) show(state, true);
   } catch (error) {
     console.warn("Dummy Forcing: no live streams:", error.message);
   }

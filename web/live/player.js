@@ -24,15 +24,22 @@ export class Player {
     this.resizes.observe(this.view.marks);
   }
 
-  /** Take news of the stream, or another stream; `live` begins with what is newest. */
+  /** Take news of the stream, or another stream; `live` begins that with what is newest. */
   update(state, live = false) {
-    if (state.id !== this.state?.id) this.open(state);
+    const isNew = state.id !== this.state?.id;
+    if (isNew) this.open(state);
     this.state = state;
     this.timeline = new Timeline(state.runs, state.first_chunk);
-    if (live && this.timeline.chunks) this.playback.seek(this.timeline.edge);
+    if (isNew && live && this.timeline.chunks) this.playback.seek(this.timeline.edge);
     if (this.playback.next < this.timeline.firstFrame) this.playback.seek(this.timeline.firstFrame);
     this.describe();
     this.wake();
+  }
+
+  /** The server does not know the stream any more: it has been started anew, or has made room. */
+  lose() {
+    if (this.state.status === "running") this.state = { ...this.state, status: "failed" };
+    this.say("This video is no longer on the server.");
   }
 
   /** End for good: the node is gone. */
@@ -110,11 +117,21 @@ export class Player {
       if (bitmaps.get(frame) === promise && this.bitmaps === bitmaps) bitmaps.set(frame, bitmap);
       else bitmap.close(); // nobody waits for it any more
     } catch (error) {
-      if (bitmaps.get(frame) === promise) this.retry = setTimeout(() => (bitmaps.delete(frame), this.wake()), RETRY_MS);
-      this.say(`chunk ${chunk} did not come: ${error.message}`);
+      if (bitmaps.get(frame) === promise) this.miss(frame, chunk, error);
     }
     if (!this.playback.playing) this.showWhenPaused();
     else this.wake();
+  }
+
+  /** A chunk did not come: try again as long as the video is made, else leave it to the people. */
+  miss(frame, chunk, error) {
+    this.say(`chunk ${chunk} did not come: ${error.message}`);
+    if (this.state?.status === "running") {
+      this.retry = setTimeout(() => (this.bitmaps.delete(frame), this.wake()), RETRY_MS);
+    } else {
+      this.bitmaps.delete(frame);
+      if (this.state) this.pause();
+    }
   }
 
   /** A paused player shows the frame that it was moved to, once. */

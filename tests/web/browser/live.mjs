@@ -87,6 +87,9 @@ async function streams(nodes2) {
   await settle(page);
   await shot("5_stopped");
   await plays(page);
+  await page.route("**/dummy_forcing/streams?*", (route) => route.fulfill({ json: { streams: [] } }));
+  await page.evaluate(() => window.app.api.dispatchEvent(new CustomEvent("reconnected"))); // as if it were a new server
+  await page.getByText("This video is no longer on the server.").waitFor();
   await page.evaluate(() => window.app.graph.remove(window.app.graph.nodes.find((node) => node.type === "DummyForcingStreamVideo")));
   await page.locator(".dummy-forcing-live").waitFor({ state: "detached" });
   await Promise.all([page.close(), other.close()]);
