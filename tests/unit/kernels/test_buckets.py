@@ -1,7 +1,7 @@
 """Sorting by bucket and the plans that follow from it, against literal loops."""
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.kernels.buckets import Buckets, in_blocks, keys_visited, visiting_plan
@@ -25,6 +25,7 @@ def visited(draw):
     return codes, buckets, visits, draw(st.integers(1, 5))
 
 
+@settings(deadline=None)
 @given(sorted_keys())
 def test_keys_are_in_the_order_of_their_buckets(drawn):
     codes, buckets = drawn
@@ -37,6 +38,7 @@ def test_keys_are_in_the_order_of_their_buckets(drawn):
             assert found.order[head, start:end].tolist() == [k for k, code in enumerate(row) if code == bucket]
 
 
+@settings(deadline=None)
 @given(visited())
 def test_blocks_read_their_buckets_and_the_own_chunk(drawn):
     codes, buckets, visits, own = drawn
@@ -52,6 +54,7 @@ def test_blocks_read_their_buckets_and_the_own_chunk(drawn):
     assert keys_visited(visits, sizes, own).tolist() == allowed.sum(-1).tolist()
 
 
+@settings(deadline=None)
 @given(visited())
 def test_buckets_side_by_side_are_one_range(drawn):
     codes, buckets, visits, own = drawn

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.memory.ann_search import QuantisedCells, SignHash, near_codes, nearest, projections
@@ -32,6 +32,7 @@ def test_projections_are_a_heads_own_and_always_the_same():
     assert not torch.equal(many[0], many[1])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(0, 6))
 def test_probes_are_the_codes_within_the_radius(bits, radius):
     near = near_codes(bits, radius, CPU)
