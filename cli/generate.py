@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..core.checkpoints.running import family_loop
 from ..core.heads.profile import HeadProfile
 from ..core.heads.roles import describe_roles
 from ..core.media.formats import FORMATS
 from ..core.media.video import VideoWriter
 from ..core.memory.keep import KeepPolicy, KeepShape
 from ..core.memory.select import SelectMethod
+from ..core.presets import SpeedPreset, fit_preset
 from ..core.stream.config import StreamConfig
 from ..core.stream.pass_skip import PassSkip
 from ..core.stream.prompts import NO_CHANGES, PromptSource
@@ -39,6 +41,7 @@ from .policies import check_classified, memory_for, method_of, read_merge, read_
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
 from .select import read_cross, read_select, say_selection
+from .speed import read_speed, say_speed
 from .story import Story, read_story
 
 if TYPE_CHECKING:
@@ -49,8 +52,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked for, checked as far as possible without the model."""
+    """What was asked for, checked as far as possible without the model; a preset stands above single methods."""
 
+    preset: SpeedPreset | None
     choice: ModelChoice
     prompt: str
     text: Tensor
@@ -68,7 +72,7 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     request = _read_request(args)
     _check_outputs(args)
     model = opener(request.choice)
-    config = _plan(args, request, model)
+    config = _plan(args, request, model, console)
     say_family(console, args, model)
     say_selection(console, config, model)
     prompts = request.story.schedule(request.text, config, model.family) if request.story else NO_CHANGES
@@ -84,11 +88,11 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
 
 
 def _read_request(args: argparse.Namespace) -> _Request:
-    choice = ModelChoice.from_args(args)
+    preset, choice = read_speed(args), ModelChoice.from_args(args)
     prompt = args.prompt or (EXAMPLE if args.embedding is None else args.embedding.stem)
     keep, select, skip = read_policy(args), read_select(args), read_skip(args)
     text = embed(prompt, args.embedding)
-    return _Request(choice, prompt, text, keep, select, skip, read_story(args), read_given(args))
+    return _Request(preset, choice, prompt, text, keep, select, skip, read_story(args), read_given(args))
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
@@ -99,7 +103,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     check_outputs([args.output, *profiles, *report_paths(args.json)])
 
 
-def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> StreamConfig:
+def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel, console: Console) -> StreamConfig:
     """The stream's configuration, with everything checked that needs the model."""
     check_decodable(model)
     check_encodable(model, request.given is not None)
@@ -110,21 +114,26 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel) -> S
     family = model.family
     given, length = request.given, (args.latents, args.seconds, family.latent_frames, family.chunk_frames)
     latents = given.count_latents(*length) if given else count_latents(*length)
-    slots = {"select": request.select, "cross": read_cross(args)}
-    memory = replace(memory_for(request.keep, args.rope, family, read_merge(args)), **slots)
-    memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
-    if args.save_profile is not None:
-        check_classified(request.keep, latents, family.chunk_frames)
     sigmas = family.sigmas_of(args.steps)
     if given is not None and given.strength is not None:
         sigmas = levels_from_strength(sigmas, given.strength)
+    merge, cross, skip = read_merge(args), read_cross(args), request.skip
+    if request.preset is None:
+        memory = replace(memory_for(request.keep, args.rope, family, merge), select=request.select, cross=cross)
+    else:
+        fitted = fit_preset(request.preset, family, family_loop(family), len(sigmas) - 1)
+        memory, skip = replace(fitted.memory, merge=merge, cross=cross), fitted.skip
+        say_speed(console, args, request.preset, fitted)
+    memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
+    if args.save_profile is not None:
+        check_classified(request.keep, latents, family.chunk_frames)
     return model.stream_config(
         latents,
         memory,
         pixel_size=args.size,
         sigmas=sigmas,
         opening_frames=given.opening_frames if given else 0,
-        skip=request.skip,
+        skip=skip,
         context_noise=args.context_noise,
         refine=args.refine,
     )
@@ -186,6 +195,8 @@ def _to_dict(
         "frame_rate": FRAME_RATE,
         "memory": config.memory.to_dict(),
         "skip": config.skip and config.skip.to_dict(),
+        "compile": args.compile,
+        "speed": args.speed,
         "context_noise": config.context_noise,
         "refine": config.refine,
         "output": str(args.output),
