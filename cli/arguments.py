@@ -15,6 +15,7 @@ from . import values
 FAMILY_MEMORY = "family"
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
 AUTO_ROPE = "auto"
+SPEEDS = ("quality", "balanced", "max")
 KV_FORMATS = ("full", "int8", "fp8")
 TEMP_CACHE = "temp-cache"
 ALL_KEYS, LIGHT_FORCING, ANN = "all", "light-forcing", "ann"
@@ -89,6 +90,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     length.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
     _add_size_and_steps(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--speed", choices=SPEEDS, help=_SPEED)
     _add_policy(parser)
     _add_select(parser)
     _add_skip(parser)
@@ -372,6 +374,7 @@ _DECODER = (
     "a light decoder in place of the VAE's own, for --model PATH: lightvaew2_1, lighttaew2_1 or taew2_1; "
     "given pictures and videos are still encoded by the VAE"
 )
+_SPEED = "a preset in place of options for memory, selection, passes and FP8; says what it sets"
 _POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
 _ROPE = (
     "positions of kept frames: relative puts first frames right before the recent ones, absolute leaves all at "

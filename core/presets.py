@@ -93,16 +93,23 @@ def speed_preset(name: str) -> SpeedPreset:
     return PRESETS[name]
 
 
-def fit_preset(preset: SpeedPreset, family: Family | None, loop: FamilyLoop) -> FittedPreset:
-    """What of a preset a family's loop can run; family None is a model of which nothing is known."""
+def fit_preset(
+    preset: SpeedPreset, family: Family | None, loop: FamilyLoop, passes: int | None = None
+) -> FittedPreset:
+    """What of a preset a family's loop can run; family None is a model of which nothing is known.
+
+    passes: denoising passes of a chunk; None for as many as the family has.
+    """
     if family is not None and (loop.rolling or loop.starts_over_each(family.chunk_frames)):
         kept = "memory, selection and passes stay as the model was trained: in its loop heads cannot be measured"
         return FittedPreset(family_memory(family), None, (f"{kept} on the way",))
     memory = MemoryConfig(preset.keep, positions_for(preset.keep, family), select=preset.select)
-    if preset.skip is None or family is None:
+    if passes is None and family is not None:
+        passes = len(family.sigmas) - 1
+    if preset.skip is None or passes is None:
         return FittedPreset(memory, preset.skip)
     try:
-        preset.skip.check(len(family.sigmas) - 1)
+        preset.skip.check(passes)
     except DummyForcingError as error:
         return FittedPreset(memory, None, (f"all passes are computed: {error}",))
     return FittedPreset(memory, preset.skip)

@@ -1,0 +1,53 @@
+"""`--speed`: one option in place of those for memory, selection, passes and FP8."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ..core.errors import DummyForcingError
+from ..core.presets import PRESETS, FittedPreset, SpeedPreset
+from .console import say
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_SET_BY_IT = (
+    "--policy", "--dummy-ratio", "--local-context", "--packed-frames", "--classification-chunk", "--cost", "--sink",
+    "--window", "--profile", "--save-profile", "--rope", "--select", "--preset", "--sparsity", "--skip-passes",
+    "--skip-threshold",
+)  # fmt: skip
+
+
+def read_speed(args: argparse.Namespace) -> SpeedPreset | None:
+    """The preset asked for, if any; its FP8 goes into `args`.
+
+    Raises DummyForcingError for options that say otherwise.
+    """
+    if args.speed is None:
+        return None
+    typed = {argument.partition("=")[0] for argument in args.argv}
+    stray = next((flag for flag in _SET_BY_IT if flag in typed), None)
+    if stray is not None:
+        raise DummyForcingError(f"--speed {args.speed} sets what {stray} would; leave one of them out")
+    preset = PRESETS[args.speed]
+    args.fp8 = args.fp8 or preset.fp8
+    return preset
+
+
+def say_speed(console: Console, args: argparse.Namespace, preset: SpeedPreset, fitted: FittedPreset) -> None:
+    """Print what has been set."""
+    decoder = "the VAE itself"
+    if args.decoder is not None:
+        decoder = str(args.decoder)
+    elif preset.decoders:
+        decoder += f"; --decoder {preset.decoders[0]}.safetensors would be faster"
+    linears = "FP8" if args.fp8 else "as loaded"
+    lines = [
+        f"{args.speed}: {preset.summary}",
+        *fitted.describe(),
+        f"linear layers: {linears}",
+        f"decoder: {decoder}",
+    ]
+    for line in lines:
+        say(console, line)
