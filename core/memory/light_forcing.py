@@ -41,8 +41,8 @@ class LightForcing:
         sparsity: share of the keys that is not read, mean over the video, from 0 below 1; 0 reads everything.
         base: what sparsity tends to as the video goes on; None is 0.1 above `sparsity`.
         keep_frames: past frames that a block of queries may read where there are more: `sink` opening frames, the
-            `near` newest ones, and those of the others that fit it best. Heads that never hold more than this read
-            all they have.
+            `near` newest ones, and those of the others that fit it best; more of these where the blocks to read
+            fill more. Heads that never hold more than this read all they have.
         block_q, block_k: most queries and keys of a block.
         dense_first_pass, dense_clean_pass: read everything in the first denoising pass of a chunk, in the pass that
             writes the cache.
@@ -66,7 +66,7 @@ class LightForcing:
         checks = (
             (
                 0 <= self.sparsity < 1,
-                f"sparsity is {self.sparsity}; expected 0 (reads everything) or more, below 1",
+                f"sparsity is {self.sparsity}; expected 0 (reads everything) or more, below 1, such as 0.7",
             ),
             (
                 self.base is None or self.sparsity <= self.base < 1,
@@ -143,19 +143,17 @@ class LightForcing:
             past: latent frames of the history, in the order in which they are read; those of the pass come after.
         """
         total, own = (len(past) + own_frames) * blocks_per_frame, own_frames * blocks_per_frame
-        opening = [frame for frame in past if frame < self.sink]
-        others = sorted(frame for frame in past if frame >= self.sink)
-        kept = past if len(past) <= self.keep_frames else [*opening, *others[len(others) - self.near :]]
-        middle = self.keep_frames - len(kept) if len(past) > self.keep_frames else 0
-        eligible = (len(kept) + middle) * blocks_per_frame + own
         wanted = own + count_blocks(total - own, sparsity) if self.keep_current else count_blocks(total, sparsity)
         if not past or not sparsity or wanted >= total:
             return None
+        frames = max(self.keep_frames, -((own - wanted) // blocks_per_frame))  # at least what the blocks fill
+        others = sorted(frame for frame in past if frame >= self.sink)
+        kept = {*past} if len(past) <= frames else {*past} - {*others[: len(others) - self.near]}
         return BlockChoice(
             eligible=(*(frame in kept for frame in past), *[True] * own_frames),
-            middle=middle,
+            middle=min(frames, len(past)) - len(kept),
             forced=(*[False] * len(past), *[self.keep_current] * own_frames),
-            blocks=min(wanted, eligible),
+            blocks=wanted,
         )
 
 

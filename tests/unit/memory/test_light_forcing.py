@@ -94,7 +94,8 @@ def literal(q, k, v, frames, method, sparsity, tokens):
         asking = q[at : at + size_q]
         query = asking.mean(0)
         eligible = set(range(len(frames)))
-        if len(past) > method.keep_frames:
+        keep = max(method.keep_frames, math.ceil((budget - sum(own)) / (len(blocks) // len(frames))))
+        if len(past) > keep:
             opening = {f for f in past if f < method.sink}
             later = sorted(set(past) - opening)
             near = set(later[len(later) - method.near :])
@@ -103,7 +104,7 @@ def literal(q, k, v, frames, method, sparsity, tokens):
                 of_frame = [m for m, (where, _) in zip(mean, blocks, strict=True) if where == place]
                 fit[frame] = float(query @ torch.stack(of_frame).mean(0))
             middle = sorted((f for f in past if f not in opening | near), key=lambda f: -fit[f])
-            middle = middle[: method.keep_frames - len(opening) - len(near)]
+            middle = middle[: keep - len(opening) - len(near)]
             allowed = opening | near | set(middle) | set(frames[-CHUNK:])
             eligible = {place for place, frame in enumerate(frames) if frame in allowed}
         ranked = sorted(
@@ -169,8 +170,8 @@ def test_selection_is_the_literal_one(config, sparsity, frames, sizes, keep_curr
     st.integers(0, 6),
 )
 def test_what_is_read_is_the_schedule(keep, sparsity, keep_current, chunk):
-    """Keys counted in the calls that attention makes; eight frames of history and the chunk's own are eligible."""
-    method = LightForcing(sparsity, None, 8, keep_current=keep_current, **SMALL)
+    """Keys counted in the calls that attention makes, where blocks are all of one size."""
+    method = LightForcing(sparsity, None, 4, keep_current=keep_current, **SMALL)
     counted, share = count_keys(keep, method, chunk)
     history = min(3 * chunk, keep.size - CHUNK) if isinstance(keep, Window) else 3 * chunk
     total, own = 4 * (history + CHUNK), 4 * CHUNK  # blocks of 2 tokens
@@ -178,9 +179,8 @@ def test_what_is_read_is_the_schedule(keep, sparsity, keep_current, chunk):
     growth = ChunkGrowth.solve(sparsity, method.final_base, KeepShape(1, 2, CHUNK), 21, window)
     left = 1 - (growth.at(3 * chunk + 3) if chunk else 0)
     wanted = own + math.floor(left * (total - own) + 1e-9) if keep_current else math.floor(left * total + 1e-9)
-    read = total if wanted == total else min(wanted, own + 4 * min(history, 8))
-    assert counted == 2 * read
-    assert share == read / total
+    assert counted == 2 * wanted
+    assert share == wanted / total
 
 
 def count_keys(keep, method, chunk):
