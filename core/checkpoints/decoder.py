@@ -71,8 +71,8 @@ def open_decoder(
     stored = state["decoder.22.bias"].dtype
     module = fill_tae(state, what, device, dtype)
     if vae is None:
-        scale = scale_by_name(path.name, stored)
-        return LightDecoder(module, scale, f"by its name it is TAEHV for {scale.value} latents")
+        scale = scale_by_name(path.name, stored, what)
+        return LightDecoder(module, scale, f"by name and type it is TAEHV for {scale.value} latents")
     scale = settle_scale(
         lambda scale: StreamingDecoder(module, scale=scale), StreamingDecoder(vae), partial(encode_clip, vae), what
     )

@@ -22,6 +22,8 @@ _WORST_DB = 15.0
 """A grey picture has 13 dB to the trial picture. On videos published decoders are said to have about 30 in their
 own scale and, from their mean errors, below 20 in the other (docs/decoders.md)."""
 
+_OTHERS = {"taehv": "HunyuanVideo", "taecvx": "CogVideoX", "taeos": "Open-Sora"}  # 16 channels, too
+
 
 def settle_scale(
     decoder_of: Callable[[LatentScale], StreamingDecoder],
@@ -53,19 +55,29 @@ def settle_scale(
     return best
 
 
-def scale_by_name(name: str, stored: torch.dtype) -> LatentScale:
+def scale_by_name(name: str, stored: torch.dtype, what: str) -> LatentScale:
     """The scale of a published file, where there is no VAE to try it with.
 
     Args:
-        name: of the file: LightTAE's have 'lighttae' in it, TAEHV's 'taew' alone.
+        name: of the file: LightTAE's have 'lighttae' in it, TAEHV's for Wan 2.1 'taew'.
         stored: type of the weights in the file, which decides for other names; TAEHV was published in float16.
+        what: the decoder, beginning of messages.
+
+    Raises:
+        DummyForcingError: the name is that of another model's decoder with the same tensors.
     """
     name = name.lower()
     if "lighttae" in name:
         return LatentScale.RAW
-    if "taew" in name or stored is torch.float16:
+    if "taew" in name:
         return LatentScale.NORMALISED
-    return LatentScale.RAW
+    for other, model in _OTHERS.items():
+        if other in name:
+            raise DummyForcingError(
+                f"{what} has the name of a decoder for {model}; use lighttaew2_1 or taew2_1, or give the VAE to "
+                "try it with"
+            )
+    return LatentScale.NORMALISED if stored is torch.float16 else LatentScale.RAW
 
 
 def trial_picture() -> Tensor:

@@ -35,7 +35,7 @@ def latents():
 def test_a_tae_of_any_type(save, state, dtype, latents):
     decoder = open_decoder(save({name: value.to(dtype) for name, value in state.items()}, "taew2_1.safetensors"))
     assert decoder.module.shape == SMALL and not decoder.module.training
-    assert decoder.scale is LatentScale.NORMALISED and "by its name" in decoder.reason
+    assert decoder.scale is LatentScale.NORMALISED and "by name and type" in decoder.reason
     assert all(
         torch.equal(value, state[name].to(dtype).float()) for name, value in decoder.module.state_dict().items()
     )

@@ -92,4 +92,13 @@ def test_the_clip_under_way_goes_on(vae, shown):
     ],
 )
 def test_published_files_by_name(name, stored, scale):
-    assert scale_by_name(name, stored) is scale
+    assert scale_by_name(name, stored, "the decoder") is scale
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("taehv.pth", "HunyuanVideo"), ("taecvx.pth", "CogVideoX"), ("taeos1_3.pth", "Open-Sora")]
+)
+def test_files_of_other_models_by_name(name, model):
+    """Their tensors have the same names, shapes and types as Wan's."""
+    with pytest.raises(DummyForcingError, match=f"the decoder x.*for {model}.*give the VAE to try it with"):
+        scale_by_name(name, torch.float16, "the decoder x")
