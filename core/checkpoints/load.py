@@ -1,4 +1,4 @@
-"""From files to modules: backbone, VAE, TAEHV and text embedding, checked by tensor before anything is copied."""
+"""From files to modules: backbone, VAE, TAEHV and text embedding; every tensor is checked before any is copied."""
 
 from __future__ import annotations
 
