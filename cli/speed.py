@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import DummyForcingError
 from ..core.presets import PRESETS, FittedPreset, SpeedPreset
+from .arguments import TOY
 from .console import say
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def say_speed(console: Console, args: argparse.Namespace, preset: SpeedPreset, f
     decoder = "the VAE itself"
     if args.decoder is not None:
         decoder = str(args.decoder)
-    elif preset.decoders:
+    elif preset.decoders and args.model != TOY:
         decoder += f"; --decoder {preset.decoders[0]}.safetensors would be faster"
     linears = "FP8" if args.fp8 else "as loaded"
     lines = [
