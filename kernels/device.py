@@ -12,7 +12,8 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on a device. Through pinned memory, since copies of any other wait for the device."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    # Not everywhere: on MPS and XPU such copies have been overtaken by what changes their source.
+    return tensor.to(device, non_blocking=device.type in ("cuda", "meta"))
 
 
 def numbers_on(values: Sequence, dtype: torch.dtype, device: torch.device) -> Tensor:

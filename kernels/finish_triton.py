@@ -22,7 +22,7 @@ def finish_fused(q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targe
     """One launch for each target; each reads whole rows, which the norm is over, and writes the target's heads."""
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     batch, tokens, heads, dim = q.shape
-    rotations = torch.view_as_real(finish.rotations)
+    rotations = torch.view_as_real(finish.rotations).contiguous()
     norms = finish.norm_q, finish.norm_k
     gains = [rotations if norm is None else norm.gain for norm in norms]  # without a norm any pointer will do
     eps = [0.0 if norm is None else norm.eps for norm in norms]

@@ -12,18 +12,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...kernels import Affine, Modulation, QKNorm, layer_norm, modulate, residual_norm
-from ...kernels import gated_residual as gated
+from ...kernels import Affine, Modulation, QKNorm, gated_residual, layer_norm, modulate, residual_norm
 
 Cast = Callable[[Tensor, Tensor], Tensor]
 """(bare parameter, activations) -> the parameter on the activations' device and in their dtype."""
 
-_FORWARDS = {kind: kind.forward for kind in (nn.RMSNorm, nn.LayerNorm)}
-
 
 def computes_as_torch(module: nn.Module) -> bool:
     """Whether a norm's forward is torch's."""
-    return type(module).forward in _FORWARDS.values()
+    return type(module).forward in (nn.RMSNorm.forward, nn.LayerNorm.forward)
 
 
 def qk_norm(module: nn.Module, x: Tensor, plain: Callable[[nn.Module], bool], cast: Cast) -> QKNorm | None:
@@ -48,7 +45,7 @@ def add_norm_modulated(
     then = Modulation(shift, scale)
     if _is_bare(norm, x, plain):
         return residual_norm(x, update, None, norm.eps, then)
-    x = x + update
+    x = gated_residual(x, update, None)
     return x, modulate(norm(x), then)
 
 
@@ -57,7 +54,7 @@ def add_norm(norm: nn.Module, x: Tensor, update: Tensor, gate: Tensor, plain, ca
     if _is_plain(norm, nn.LayerNorm, x, plain):
         shift, scale = (None if each is None else cast(each, x) for each in (norm.bias, norm.weight))
         return residual_norm(x, update, gate, norm.eps, Affine(shift, scale))
-    x = gated(x, update, gate)
+    x = gated_residual(x, update, gate)
     return x, norm(x)
 
 
