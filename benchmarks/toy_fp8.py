@@ -252,7 +252,8 @@ part) in FP8: e4m3 numbers, products by the tensor cores of Ada, Hopper and Blac
 There was no GPU to measure on: nothing is said here about speed. Light Forcing reports 1.16 times end to end on an
 RTX 5090 and next to nothing on an H100 (METHODS.md, section 5).
 
-Made by `{command}` on {machine}, torch {torch}, products by {path}, {date}. Other work ran beside.
+Made by `{command}` on {machine}, torch {torch}, products by
+{path}, {date}. Other work ran beside.
 
 ## What it says
 
@@ -260,9 +261,9 @@ Made by `{command}` on {machine}, torch {torch}, products by {path}, {date}. Oth
 
 ## Videos
 
-{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
-row, dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32, with its
-standard error. PSNR: to that video.
+{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every row,
+dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32, with its standard
+error. PSNR: to that video.
 
 | model | score | loss | PSNR, dB |
 |---|---|---|---|
@@ -299,13 +300,14 @@ def says(results: dict) -> str:
         if name != "fp32"
     ]
     lines.append(
-        "One scale a tensor is as good as one a channel for weights, but where channels differ by 2^15: e4m3 is a "
-        "floating type, so its relative error does not depend on the scale. That is why ComfyUI's own layers are "
-        "used there and not ours."
+        "For weights one scale a tensor is as good as one a channel, even where channels differ 30 times, but not "
+        "where they differ 30,000 times: e4m3 is a floating type, whose relative error does not depend on the scale. "
+        "That is why ComfyUI's own layers are used there and not ours."
     )
     lines.append(
         f"A layer's product is off by {ours['plain']:.1%} with scales a token, {host['plain']:.1%} ComfyUI's way. "
-        f"Tokens beyond ±448 are where they part: {ours['loud']:.1%} against {host['loud']:.0%}."
+        f"Tokens beyond ±448 are where they part: {ours['loud']:.1%} against {host['loud']:.0%}. Whether a published "
+        "checkpoint has such tokens was not measured; there was none on the machine."
     )
     return "\n".join(f"* {line}" for line in lines)
 

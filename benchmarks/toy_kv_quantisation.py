@@ -212,7 +212,8 @@ policy but one whose sink averages frames.
 * A pass reads a layer's history dequantised into a scratch that all layers share, so that attention is that of any
   other memory. Opening frames that move along the time axis are moved there.
 
-Made by `{command}` on {machine}, torch {torch}, {date}. Other work ran beside; nothing is said here about speed.
+Made by `{command}` on {machine}, torch {torch},
+{date}. Other work ran beside; nothing is said here about speed.
 
 ## What it says
 
@@ -229,8 +230,8 @@ stores, scales and scratch included.
 
 ## Videos
 
-{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
-row. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32 with the same memory,
+{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every row.
+Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32 with the same memory,
 with its standard error. PSNR: to that video. A toy frame has 36 tokens and its model 6 layers, so that scales and
 scratch weigh more than in a large model.
 
