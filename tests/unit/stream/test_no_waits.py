@@ -12,10 +12,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dummy_forcing.core.memory.ann_sa import AnnSA
 from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.dense import Dense
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory.light_forcing import LightForcing
+from dummy_forcing.core.memory.quantised_kv import QuantisedKV
 from dummy_forcing.core.memory.rope import Relative
+from dummy_forcing.core.memory.temp_cache import TempCache
 from dummy_forcing.core.memory.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.denoiser import BackboneDenoiser
@@ -32,6 +36,12 @@ MEMORIES = {
     "dense": MemoryConfig(Dense()),
     "window": MemoryConfig(Window(sink=1, size=3), Relative()),
     "dummy forcing": MemoryConfig(DummyForcing(roles=ROLES), Relative(4)),
+}
+METHODS = {
+    "light forcing": MemoryConfig(Dense(), select=LightForcing()),
+    "ann": MemoryConfig(Dense(), select=AnnSA(min_frames=2, dense_passes=0)),
+    "temp cache": MemoryConfig(Dense(), merge=TempCache()),
+    "quantised": MemoryConfig(DummyForcing(roles=ROLES), merge=QuantisedKV()),
 }
 
 
@@ -114,6 +124,12 @@ def test_a_chunk_gets_its_noise_and_its_positions_and_waits_for_nothing(model, m
     noises = 3
     tables = 2 if memory == "window" else 1  # of RoPE: the chunk's, and of opening frames that move along
     assert all(noises <= each.copies <= noises + tables for each in seen[3:])  # heads have been looked up
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_other_methods_wait_for_nothing_either(model, method):
+    seen = traffic(model, config(METHODS[method], sigmas=(1.0, 0.5, 0.0)))
+    assert [each.waits for each in seen] == [[]] * 6
 
 
 def test_joint_passes_of_several_levels(model):
