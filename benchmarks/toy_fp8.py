@@ -261,9 +261,9 @@ Made by `{command}` on {machine}, torch {torch}, products by
 
 ## Videos
 
-{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every row,
-dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32, with its standard
-error. PSNR: to that video.
+{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
+row, dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32, with its
+standard error. PSNR: to that video.
 
 | model | score | loss | PSNR, dB |
 |---|---|---|---|
@@ -301,13 +301,13 @@ def says(results: dict) -> str:
     ]
     lines.append(
         "For weights one scale a tensor is as good as one a channel, even where channels differ 30 times, but not "
-        "where they differ 30,000 times: e4m3 is a floating type, whose relative error does not depend on the scale. "
-        "That is why ComfyUI's own layers are used there and not ours."
+        "where they differ 30,000 times: e4m3 is a floating type, whose relative error does not depend on the "
+        "scale. That is why ComfyUI's own layers are used there and not ours."
     )
     lines.append(
         f"A layer's product is off by {ours['plain']:.1%} with scales a token, {host['plain']:.1%} ComfyUI's way. "
-        f"Tokens beyond ±448 are where they part: {ours['loud']:.1%} against {host['loud']:.0%}. Whether a published "
-        "checkpoint has such tokens was not measured; there was none on the machine."
+        f"Tokens beyond ±448 are where they part: {ours['loud']:.1%} against {host['loud']:.0%}. Whether a "
+        "published checkpoint has such tokens was not measured; there was none on the machine."
     )
     return "\n".join(f"* {line}" for line in lines)
 

@@ -230,8 +230,8 @@ stores, scales and scratch included.
 
 ## Videos
 
-{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every row.
-Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32 with the same memory,
+{videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
+row. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32 with the same memory,
 with its standard error. PSNR: to that video. A toy frame has 36 tokens and its model 6 layers, so that scales and
 scratch weigh more than in a large model.
 

@@ -1,7 +1,7 @@
 """Weights in FP8 as ComfyUI reads and runs them: e4m3 with one scale a tensor, listed in the metadata.
 
 One scale for each output channel, as `wan.fp8_linear` has it, is more than ComfyUI's layers know. e4m3 is a
-floating type: a common scale costs nothing until channels differ by some 2^15 (measured in docs/fp8.md).
+floating type: a common scale costs next to nothing, unless channels differ thousands of times (docs/fp8.md).
 """
 
 from __future__ import annotations
