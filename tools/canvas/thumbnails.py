@@ -34,6 +34,10 @@ VIDEOS = {
     "toy_world_streaming": {"Stream AR Video": ""},
     "toy_world_story": {"Stream AR Video": ""},
     "toy_world_light_forcing": {"Stream AR Video": ""},
+    "toy_world_speed_and_memory": {
+        "Stream AR Video: speed preset": "speed preset",
+        "Stream AR Video: TempCache": "TempCache",
+    },
     "toy_world_dense_vs_dummy_forcing": {
         "Stream AR Video: dense": "dense",
         "Stream AR Video: Dummy Forcing": "Dummy Forcing",
