@@ -70,7 +70,7 @@ def test_left_out_slots_and_options_have_their_defaults():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"forget": {}}, "unknown memory slots ['forget']; expected keep, merge, select, rope"),
+        ({"forget": {}}, "unknown memory slots ['forget']; expected keep, merge, select, cross, rope"),
         (
             {"keep": {"method": "magic"}},
             "unknown memory method 'magic'; expected one of dense, window, rolling_window, dummy_forcing",
