@@ -79,13 +79,13 @@ class Correspondence:
 
 def _anywhere(new: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
     """The best of all tokens: cosines and indices [H, n]. A head at a time, since the cosines of all are many."""
-    found = [_agreed(new[:, :, head] @ old[:, :, head].mT).float().max(-1) for head in range(new.shape[2])]
+    found = [_agreed((new[:, :, head] @ old[:, :, head].mT).float()).max(-1) for head in range(new.shape[2])]
     return torch.stack([each.values for each in found]), torch.stack([each.indices for each in found])
 
 
 def _agreed(cosine: Tensor) -> Tensor:
-    """The least of a batch [B, ...]: its items share their chains."""
-    return cosine.amin(0)
+    """The least of a batch [B, ...]: its items share their chains. Rounding makes none larger than 1."""
+    return cosine.amin(0).clamp(max=1)
 
 
 def _one_to_one(index: Tensor, cosine: Tensor, similarity: float) -> Tensor:

@@ -22,6 +22,7 @@ from dummy_forcing.core.memory.config import (
     Window,
     build_memory,
 )
+from dummy_forcing.core.memory.correspondence import Correspondence
 from dummy_forcing.core.memory.forecast import forecast_kv
 from dummy_forcing.core.memory.keep import KeepShape
 from dummy_forcing.core.memory.memory import Cut, Memory
@@ -220,6 +221,14 @@ def test_a_similarity_of_one_merges_nothing(keep, place):
         for run in (merged, plain):
             run.commit(k, v)
         assert merged.memory.status.history_frames == plain.memory.status.history_frames
+
+
+@pytest.mark.parametrize("place", ["same", "neighbourhood", "nearest"])
+def test_cosines_rounded_to_more_than_one_merge_nothing_either(place):
+    matching = Correspondence(place, "unroped", 1.0, GRID)
+    features = matching.features(draw(0, 1, heads=500), 0)
+    assert ((features * features).sum(-1) > 1).any()
+    assert (matching.match(features, features) < 0).all()
 
 
 def test_moving_tokens_are_found_next_door_and_anywhere():
