@@ -71,7 +71,7 @@ class MergedStore:
         # zeros: places that hold nothing are read at a bias of -inf, which NaN would survive
         self.k = torch.zeros(shape, dtype=layout.dtype, device=layout.device)
         self.v = torch.zeros_like(self.k)
-        self._bias = torch.zeros(len(self.heads), tokens, device=layout.device)
+        self._bias = torch.zeros(len(self.heads), tokens, dtype=torch.float32, device=layout.device)
         begin = self._tail_tokens + self._sink_frames * n
         history = self.k[:, begin:], self.v[:, begin:], self._bias[:, begin:]
         self._tokens = MergedTokens(*history, n, matching, averages)
