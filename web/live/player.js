@@ -60,6 +60,7 @@ export class Player {
     this.shown = -1; // the frame on the screen
     this.moved = false; // whether it is to be another one, which has not come yet
     this.notice = "";
+    this.missed = false; // whether the notice is of a chunk that did not come
     [this.view.canvas.width, this.view.canvas.height] = [state.width, state.height];
     this.view.frame.style.aspectRatio = `${state.width} / ${state.height}`;
   }
@@ -99,7 +100,7 @@ export class Player {
     this.element.dispatchEvent(new CustomEvent("frameshown", { detail: frame }));
   }
 
-  /** Decode the next frames, fetch their chunk and, when it is half over, the one behind it. */
+  /** Decode the next frames, which fetches their chunks. */
   decodeAhead() {
     const next = this.playback.next;
     const last = Math.min(next + (this.playback.playing ? AHEAD : 1), this.timeline.frames);
@@ -116,6 +117,7 @@ export class Player {
       const bitmap = await promise;
       if (bitmaps.get(frame) === promise && this.bitmaps === bitmaps) bitmaps.set(frame, bitmap);
       else bitmap.close(); // nobody waits for it any more
+      if (this.missed) this.found();
     } catch (error) {
       if (bitmaps.get(frame) === promise) this.miss(frame, chunk, error);
     }
@@ -125,6 +127,7 @@ export class Player {
 
   /** A chunk did not come: try again as long as the video is made, else leave it to the people. */
   miss(frame, chunk, error) {
+    this.missed = true;
     this.say(`chunk ${chunk} did not come: ${error.message}`);
     if (this.state?.status === "running") {
       this.retry = setTimeout(() => (this.bitmaps.delete(frame), this.wake()), RETRY_MS);
@@ -132,6 +135,11 @@ export class Player {
       this.bitmaps.delete(frame);
       if (this.state) this.pause();
     }
+  }
+
+  found() {
+    this.missed = false;
+    this.say("");
   }
 
   /** A paused player shows the frame that it was moved to, once. */

@@ -9,6 +9,7 @@
 
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, type } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { OF_THE_FRONTEND, enter, launch, openPage, settle } from "../../../tools/canvas/canvas.mjs";
@@ -24,7 +25,11 @@ mkdirSync(output, { recursive: true });
 
 const browser = await launch();
 const problems = [];
-const measured = {};
+const measured = {
+  command: "make test-browser",
+  date: new Date().toISOString(),
+  machine: { system: `${type()} ${release()}`, cores: cpus().length, load: loadavg()[1], browser: browser.version() },
+};
 try {
   const tests = {
     classic: () => streams(false),

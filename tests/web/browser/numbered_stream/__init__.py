@@ -16,7 +16,13 @@ class NumberedStream(io.ComfyNode):
 
     @classmethod
     def define_schema(cls):
-        numbers = [("chunks", 10_000), ("frames", 100), ("chunks_a_second", 1000), ("frame_rate", 120), ("run", 2**31)]
+        numbers = [
+            ("chunks", 10_000),
+            ("frames", 100),
+            ("chunks_a_second", 1000),
+            ("frame_rate", 120),
+            ("run", 2**31),
+        ]
         inputs = [io.Int.Input(name, default=1, min=1, max=most) for name, most in numbers]
         return io.Schema(
             node_id="TestNumberedStream", category="tests", is_output_node=True, inputs=inputs, outputs=[]
@@ -37,7 +43,9 @@ class NumberedStream(io.ComfyNode):
 
 def pack_module(name):
     """A module of the pack, whose own name depends on the folder that ComfyUI found it in."""
-    return next(module for path, module in sys.modules.items() if path.endswith(f"dummy-forcing.{HOMES[name]}.{name}"))
+    return next(
+        module for path, module in sys.modules.items() if path.endswith(f"dummy-forcing.{HOMES[name]}.{name}")
+    )
 
 
 HOMES = {"live_stream": "nodes", "live_streams": "nodes", "tally": "core.stream"}
