@@ -1,4 +1,4 @@
-"""What ANN attention finds and what it takes: `OMP_NUM_THREADS=2 python benchmarks/ann_search.py`.
+"""What ANN attention finds and what it takes: `OMP_NUM_THREADS=1 python benchmarks/ann_search.py`.
 
 Keys and queries in the shape of Wan-1.3B at 832 x 480, made up to be like those of a video: smooth content that
 drifts, a part that all tokens of a head share, noise, and Wan's RoPE. Measured are recall and density of the
@@ -18,6 +18,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -39,7 +40,7 @@ GRID, DIM, CHUNK, BLOCK, PASSES = (30, 52), 128, 3, 128, 5
 TOKENS = math.prod(GRID)
 HEADS, FEATURES, ROWS = 4, 24, 64
 HISTORY = 18  # latent frames behind the last chunk of a clip of 21
-TIMED_HEADS, TIMED = 2, (9, 18, 36)
+TIMED_HEADS, TIMED = 1, (9, 18, 36)
 PROMPT = 512
 
 # Share of what all tokens have in common, and how sharply heads look.
@@ -129,13 +130,13 @@ def bounds(sample: Sample) -> dict[str, list[dict[str, float]]]:
 
 
 def interleaved(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of calls that take turns."""
+    """Median CPU seconds of calls that take turns; on one thread other work on the machine hardly matters."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = time.process_time()
             run()
-            taken[name].append(time.perf_counter() - started)
+            taken[name].append(time.process_time() - started)
     return {name: median(seconds) for name, seconds in taken.items()}
 
 
@@ -188,17 +189,36 @@ def time_prompt(repeats: int) -> dict[str, float]:
     return {"ratio": seconds["dense"] / seconds["ann"], "share of self": seconds["dense"] / seconds["self"]}
 
 
-def measure(repeats: int) -> dict[str, Any]:
-    """All figures."""
-    kinds = {}
-    for kind, options in KINDS.items():
-        sample = make_sample(*options, HEADS, HISTORY)
-        own = weights_of(sample)[..., sample.past :].sum(-1).mean().item()
-        kinds[kind] = {"own": own, **bounds(sample), "searches": {}}
-        for name, search in SEARCHES.items():
-            kinds[kind]["searches"][name] = found_by(search, sample)
-            print(kind, name, kinds[kind]["searches"][name], flush=True)
-    return {"kinds": kinds, "time": [time_history(each, repeats) for each in TIMED], "prompt": time_prompt(repeats)}
+def measure_kind(shared: float, sharpness: float) -> dict[str, Any]:
+    """What all searches find in one kind of heads."""
+    sample = make_sample(shared, sharpness, HEADS, HISTORY)
+    own = weights_of(sample)[..., sample.past :].sum(-1).mean().item()
+    found = {name: found_by(search, sample) for name, search in SEARCHES.items()}
+    return {"own": own, **bounds(sample), "searches": found}
+
+
+def measure(repeats: int) -> None:
+    """All figures that are not there yet; written one after the other."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"setting": setting()}
+    parts = {
+        **{f"{kind} heads": partial(measure_kind, *options) for kind, options in KINDS.items()},
+        **{f"behind {history} frames": partial(time_history, history, repeats) for history in TIMED},
+        "prompt": partial(time_prompt, repeats),
+    }
+    for name, run in parts.items():
+        if name not in known:
+            known[name] = run()
+            RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+            print(f"{name}: done", flush=True)
+
+
+def setting() -> dict[str, str]:
+    """Machine and versions."""
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def main() -> None:
@@ -207,13 +227,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--page", action="store_true", help="write the page from the results that are there")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     if not options.page:
-        setting = {
-            "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {torch.get_num_threads()} threads",
-            "torch": torch.__version__,
-            "date": datetime.date.today().isoformat(),
-        }
-        RESULTS.write_text(json.dumps({"setting": setting, **measure(options.repeats)}, indent=1) + "\n")
+        measure(options.repeats)
     write_page()
 
 

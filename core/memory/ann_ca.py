@@ -35,7 +35,7 @@ class AnnCA:
         seed: of the projections.
     """
 
-    bits: int = 8
+    bits: int = 4
     radius: int = 0
     seed: int = 0
 
