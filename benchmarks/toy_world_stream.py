@@ -140,11 +140,15 @@ def score_bin(job: tuple[str, int], latents: int, work: Path) -> None:
     file.write_text(json.dumps({"start": start, "score": found.total}))
 
 
-def psnr_to_dense(name: str, work: Path) -> float:
-    """Over the video of the first latent frames, in dB."""
+def compare(name: str, work: Path) -> None:
+    """PSNR to dense over the video of the first latent frames, in dB."""
+    torch.set_num_threads(1)
+    file = work / f"{list(MEMORIES).index(name)}-psnr.json"
+    if file.exists() or name == DENSE or not found_file(DENSE, work):
+        return
     vae = open_toy_world().vae
-    ours, dense = (StreamingDecoder(vae).decode(latents_of(each, 0, COMPARED, work))[0] for each in (name, DENSE))
-    return psnr(ours, dense)
+    ours, dense = (StreamingDecoder(vae).decode(latents_of(n, 0, COMPARED, work))[0] for n in (name, DENSE))
+    file.write_text(json.dumps(psnr(ours, dense)))
 
 
 def chunks_of(name: str, work: Path) -> list[list[float]]:
@@ -160,7 +164,7 @@ def summarise(name: str, latents: int, work: Path) -> dict:
     starts = range(0, 3 * len(chunks), BIN)
     files = [work / f"{list(MEMORIES).index(name)}-{start}.json" for start in starts]
     scores = [json.loads(file.read_text()) for file in files if file.exists()]
-    same = psnr_to_dense(name, work) if name != DENSE and found_file(DENSE, work) else None
+    same = work / f"{list(MEMORIES).index(name)}-psnr.json"
     return {
         "memory": name,
         "config": MEMORIES[name].to_dict(),
@@ -170,8 +174,8 @@ def summarise(name: str, latents: int, work: Path) -> dict:
         "kv_bytes_max": max(sizes),
         "kv_bytes_from_chunk_2_on": [min(sizes[2:]), max(sizes[2:])],
         "history_frames_last": held[-1],
-        "density_last": (held[-1] + 3) / (3 * len(chunks)),
-        "psnr_to_dense_first_60": same,
+        "density_last": (held[-2] + 3) / (3 * len(chunks)),
+        "psnr_to_dense_first_60": json.loads(same.read_text()) if same.exists() else None,
         "score": fmean(each["score"] for each in scores) if scores else None,
         "scores": scores,
         "chunks": {"seconds": seconds, "kv_bytes": sizes[::10], "history_frames": held[::10]},
@@ -217,12 +221,16 @@ def main() -> None:
     work = options.work / str(options.latents)
     work.mkdir(parents=True, exist_ok=True)
     lengths = {name: options.dense_latents if name == DENSE else options.latents for name in MEMORIES}
-    if not options.report:
-        with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-            list(pool.map(partial(stream, latents=options.latents, work=work), *zip(*lengths.items(), strict=True)))
-            jobs = [(n, start) for start in range(0, options.latents, options.bins) for n in MEMORIES]
-            jobs = [(name, start) for name, start in jobs if start + BIN <= lengths[name]]
-            list(pool.map(partial(score_bin, latents=options.latents, work=work), jobs))
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        if not options.report:
+            make = partial(stream, latents=options.latents, work=work)
+            list(pool.map(make, *zip(*lengths.items(), strict=True)))
+        there = {name: 3 * len(chunks_of(name, work)) for name in MEMORIES if found_file(name, work)}
+        jobs = [(n, start) for start in range(0, options.latents, options.bins) for n in there]
+        jobs = [(name, start) for name, start in jobs if start + BIN <= there[name]]
+        compared = pool.map(partial(compare, work=work), there)
+        list(pool.map(partial(score_bin, latents=options.latents, work=work), jobs))
+        list(compared)
     rows = [summarise(name, options.latents, work) for name in MEMORIES if found_file(name, work)]
     setting = {
         "command": f"python benchmarks/toy_world_stream.py --latents {options.latents}",
