@@ -189,11 +189,12 @@ def chart(rows: Sequence[dict]):
         return median(values[max(0, index - 10) : index + 10])
 
     seconds, kv = [], []
-    for row in rows:
+    for row in rows[:4]:  # there are four colours; the last stream is the one before it
         taken, sizes = row["chunks"]["seconds"], row["chunks"]["kv_bytes"]
-        seconds.append(Line(row["memory"], tuple((3 * i, smooth(taken, i)) for i in range(0, len(taken), 10))))
-        kv.append(Line(row["memory"], tuple((30 * i, size / 2**20) for i, size in enumerate(sizes))))
-    panels = [(Panel("CPU seconds a chunk", tuple(seconds)), 2), (Panel("KV, MiB", tuple(kv)), 40)]
+        name = row["memory"].replace(" of 12, sink 3", "").replace(" values", "")
+        seconds.append(Line(name, tuple((3 * i, smooth(taken, i)) for i in range(0, len(taken), 10))))
+        kv.append(Line(name, tuple((30 * i, size / 2**20) for i, size in enumerate(sizes))))
+    panels = [(Panel("CPU seconds a chunk", tuple(seconds)), 1), (Panel("KV, MiB allocated", tuple(kv)), 200)]
     return [draw_panels([panel], "latent frame", (0, top)) for panel, top in panels]
 
 
