@@ -21,6 +21,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -41,6 +42,9 @@ from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, IMAGE = ROOT / "benchmarks/results/toy_world_stream.json", ROOT / "docs/images/toy_world_stream.png"
 
@@ -51,12 +55,13 @@ PROMPTS = (
     "a cyan square moving right and a red triangle moving down",
     "a blue circle moving down and a yellow square moving left",
 )
+SEARCH = AnnSA(bits=4, share=0.5, block=16)  # by default a chunk of these small frames is one block
 MEMORIES = {
     "dense": MemoryConfig(),
     "window of 12, sink 3": MemoryConfig(Window(3, 12), Relative(21)),
     "TempCache": MemoryConfig(Dense(), merge=TempCache()),
     "TempCache, newest values": MemoryConfig(Dense(), merge=TempCache(values="newest")),
-    "TempCache, newest values, AnnSA": MemoryConfig(Dense(), merge=TempCache(values="newest"), select=AnnSA()),
+    "TempCache, newest values, AnnSA": MemoryConfig(Dense(), merge=TempCache(values="newest"), select=SEARCH),
 }
 DENSE = "dense"
 BIN, EXCERPT, WARM_UP, OFFSET = 100, 20, 4, 40  # latent frames: see toy_long_stream.py
@@ -182,31 +187,23 @@ def summarise(name: str, latents: int, work: Path) -> dict:
     }
 
 
-def chart(rows: Sequence[dict]):
-    """Time and memory over the length."""
+def chart(rows: Sequence[dict]) -> Image.Image:
+    """Time, and tokens held, over the length."""
 
     def smooth(values: Sequence[float], index: int) -> float:
         return median(values[max(0, index - 10) : index + 10])
 
-    seconds, kv = [], []
-    for row in rows[:4]:  # there are four colours; the last stream is the one before it
-        taken, sizes = row["chunks"]["seconds"], row["chunks"]["kv_bytes"]
+    seconds, held = [], []
+    for row in rows:
+        taken, frames = row["chunks"]["seconds"], row["chunks"]["history_frames"]
         name = row["memory"].replace(" of 12, sink 3", "").replace(" values", "")
         seconds.append(Line(name, tuple((3 * i, smooth(taken, i)) for i in range(0, len(taken), 10))))
-        kv.append(Line(name, tuple((30 * i, size / 2**20) for i, size in enumerate(sizes))))
-    panels = [(Panel("CPU seconds a chunk", tuple(seconds)), 1), (Panel("KV, MiB allocated", tuple(kv)), 200)]
-    return [draw_panels([panel], "latent frame", (0, top)) for panel, top in panels]
-
-
-def save_chart(rows: Sequence[dict]) -> None:
-    """The panels have different axes, so they are drawn one by one and put below each other."""
-    from PIL import Image
-
-    parts = chart(rows)
-    picture = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)))
-    for index, part in enumerate(parts):
-        picture.paste(part, (0, index * parts[0].height))
-    picture.save(IMAGE)
+        held.append(Line(name, tuple((30 * i, frame) for i, frame in enumerate(frames))))
+    panels = [
+        Panel("CPU seconds a chunk", tuple(seconds), (0, 1)),
+        Panel("history held by a head, latent frames' worth (dense goes on)", tuple(held), (0, 40)),
+    ]
+    return draw_panels(panels, "latent frames", (0, 1))
 
 
 def main() -> None:
@@ -241,7 +238,7 @@ def main() -> None:
         "date": datetime.date.today().isoformat(),
     }
     RESULTS.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
-    save_chart(rows)
+    chart(rows).save(IMAGE)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
 _WIDTH, _HEIGHT = 900, 240  # pixels of a panel
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 190, 34, 34  # of them around the plot
-_COLOURS = ((240, 120, 90), (110, 190, 250), (160, 220, 120), (230, 200, 90))
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 190, 34, 34  # of them around the plot, more where names need it
+_COLOURS = ((240, 120, 90), (110, 190, 250), (160, 220, 120), (230, 200, 90), (200, 150, 240), (150, 160, 170))
 _TEXT, _GRID = (226, 230, 236), (60, 64, 72)
 _FONT_SIZE = 14
 
@@ -39,7 +39,9 @@ def draw_panels(panels: Sequence[Panel], x_label: str, y_range: tuple[float, flo
     """Panels one below the other, on common axes but where they bring their own."""
     from PIL import ImageDraw
 
-    picture = blank(_WIDTH, _HEIGHT * len(panels))
+    named = max(font(_FONT_SIZE).getlength(line.name) for panel in panels for line in panel.lines)
+    width = max(_WIDTH, _WIDTH - _RIGHT + 56 + round(named))
+    picture = blank(width, _HEIGHT * len(panels))
     draw = ImageDraw.Draw(picture)
     x_end = max(x for panel in panels for line in panel.lines for x, _ in line.points)
     for index, panel in enumerate(panels):

@@ -175,7 +175,8 @@ class Memory:
         """Go back to frame `cut.begin`, so that what followed can be computed anew under another prompt.
 
         The opening frames of every head stay as they are. Heads that have been grouped may have lost what is
-        needed to go on, and a cut without a gap leaves no opening frames: then the memory starts over.
+        needed to go on, a cut without a gap leaves no opening frames, and stores that were made for a shorter video
+        have no room for a longer one: then the memory starts over.
 
         Args:
             cut: the frames that can be committed again.
@@ -184,12 +185,11 @@ class Memory:
         Returns:
             whether nothing is left, so that all frames of the cut have to be committed again.
         """
-        if self._keep.roles is not None or cut.begin <= cut.opening:
+        outgrown = self._cut is not None and cut.begin < self._cut.begin
+        if self._keep.roles is not None or cut.begin <= cut.opening or outgrown:
             gap = cut if cut.begin > cut.opening else None
             self.restart(next_chunk, self._keep.shape.first_frames, new_prompt=True, cut=gap)
             return True
-        if self._cut is not None and cut.begin < self._cut.begin:
-            self._cut = replace(self._cut, begin=cut.begin)
         for store in self._stores():
             store.rewind(cut.begin)
         return False

@@ -1,10 +1,15 @@
 """Fixtures that several folders of unit tests share."""
 
+import os
+
 import pytest
 import torch
 
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, as torch.compile does
 
 TINY = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, in_channels=4, out_channels=4, freq_dim=32)
 

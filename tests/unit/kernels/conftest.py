@@ -1,12 +1,6 @@
-"""Without a GPU, Triton's interpreter runs the kernels; it has to be asked for before Triton is imported."""
-
-import os
+"""Kernels choose for themselves, whatever the user's shell asks for."""
 
 import pytest
-import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(autouse=True)
