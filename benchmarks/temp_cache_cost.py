@@ -28,7 +28,7 @@ from dummy_forcing.core.memory.store import StoreLayout
 from dummy_forcing.core.memory.temp_cache import TempCache
 from dummy_forcing.core.wan.rope import apply_rope, rope_rotations
 
-RESULTS = Path(__file__).resolve().parent / "results/temp_cache_cost.json"
+RESULTS = Path(__file__).resolve().parent / "results"
 HEADS, DIM, CHUNK = 12, 128, 3
 PASSES = 5  # of a chunk; there is one commit
 STILL = 0.7  # of the tokens of a frame
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--grid", type=int, nargs=2, default=(8, 12), help="rows and columns of a frame's tokens")
     parser.add_argument("--history", type=int, nargs="+", default=[30, 60, 120, 240])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", default="temp_cache_cost", help="name of the results, without .json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [row for each in options.history for row in measure(each, tuple(options.grid), options.repeats)]
@@ -132,7 +133,7 @@ def main() -> None:
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
     }
-    RESULTS.write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
+    (RESULTS / f"{options.output}.json").write_text(json.dumps({"setting": setting, "rows": rows}, indent=1) + "\n")
     for row in rows:
         print({name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()})
 
