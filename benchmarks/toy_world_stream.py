@@ -55,13 +55,16 @@ PROMPTS = (
     "a cyan square moving right and a red triangle moving down",
     "a blue circle moving down and a yellow square moving left",
 )
+BUDGET = 10  # reached within 100 chunks; with the default of 21 a chunk's time grows until it is
 SEARCH = AnnSA(bits=4, share=0.5, block=16)  # by default a chunk of these small frames is one block
 MEMORIES = {
     "dense": MemoryConfig(),
     "window of 12, sink 3": MemoryConfig(Window(3, 12), Relative(21)),
-    "TempCache": MemoryConfig(Dense(), merge=TempCache()),
-    "TempCache, newest values": MemoryConfig(Dense(), merge=TempCache(values="newest")),
-    "TempCache, newest values, AnnSA": MemoryConfig(Dense(), merge=TempCache(values="newest"), select=SEARCH),
+    "TempCache": MemoryConfig(Dense(), merge=TempCache(budget=BUDGET)),
+    "TempCache, newest values": MemoryConfig(Dense(), merge=TempCache(budget=BUDGET, values="newest")),
+    "TempCache, newest values, AnnSA": MemoryConfig(
+        Dense(), merge=TempCache(budget=BUDGET, values="newest"), select=SEARCH
+    ),
 }
 DENSE = "dense"
 BIN, EXCERPT, WARM_UP, OFFSET = 100, 20, 4, 40  # latent frames: see toy_long_stream.py

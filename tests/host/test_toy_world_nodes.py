@@ -77,7 +77,7 @@ def test_a_video_with_comfyui_s_own_sampler(host):
     import comfy.samplers
 
     model = LoadARVideoModel.execute(TOY_WORLD, "auto", "default").args[0]
-    positive, vae = ToyWorld.execute(EXAMPLE).args
+    positive, vae = ToyWorld.execute(EXAMPLE).args[:2]
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(positive, positive)
     guider.set_cfg(1.0)
