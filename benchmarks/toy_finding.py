@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -160,6 +161,20 @@ def over_videos(work: Callable, seeds: int, latents: int) -> list:
     runs = [(prompt, index, latents) for index, (prompt, _) in enumerate(pairs)]  # every video has its own seed
     with ProcessPoolExecutor(max_workers=os.cpu_count(), mp_context=get_context("spawn")) as workers:
         return list(workers.map(work, *zip(*runs, strict=True)))
+
+
+def video_setting(script: str, seeds: int, latents: int) -> dict[str, Any]:
+    """What `over_videos` has run, and where; names for a page's template."""
+    return {
+        "command": f"python benchmarks/{script} --seeds {seeds} --latents {latents}",
+        "prompts": len(PROMPTS),
+        "seeds": seeds,
+        "latents": latents,
+        "videos": len(PROMPTS) * seeds,
+        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a video",
+        "torch": torch.__version__,
+        "date": datetime.date.today().isoformat(),
+    }
 
 
 def summarise_videos(measured: list[Measured]) -> list[dict]:

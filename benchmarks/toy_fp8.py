@@ -8,11 +8,8 @@ noise with exact and with FP8 layers. Writes benchmarks/results/toy_fp8.json and
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
 import json
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -20,7 +17,7 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from toy_finding import PROMPTS, ROOT, SAME, over_videos
+from toy_finding import PROMPTS, ROOT, SAME, over_videos, video_setting
 
 from dummy_forcing.core.checkpoints.fp8 import quantise_tensor
 from dummy_forcing.core.media.quality import psnr
@@ -346,16 +343,9 @@ def main() -> None:
         weights, layers = weight_errors(), layer_errors()
     videos = summarise(over_videos(measure_video, options.seeds, options.latents))
     setting = {
-        "command": f"python benchmarks/toy_fp8.py --seeds {options.seeds} --latents {options.latents}",
-        "prompts": len(PROMPTS),
-        "seeds": options.seeds,
-        "latents": options.latents,
-        "videos": len(PROMPTS) * options.seeds,
+        **video_setting("toy_fp8.py", options.seeds, options.latents),
         "layers": len(linears(open_toy_world().backbone)),
         "path": fp8_path(torch.device("cpu"))[0],
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a video",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
     }
     results = {"setting": setting, "videos": videos, "weights": weights, "layers": layers}
     (ROOT / "benchmarks/results/toy_fp8.json").write_text(json.dumps(results, indent=1) + "\n")

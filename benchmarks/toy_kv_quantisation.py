@@ -8,18 +8,15 @@ e4m3. Writes benchmarks/results/toy_kv_quantisation.json and docs/kv_quantisatio
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
 import json
-import os
-import platform
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from toy_finding import PROMPTS, ROOT, SAME, over_videos
+from toy_finding import PROMPTS, ROOT, SAME, over_videos, video_setting
 
 from dummy_forcing.core.bench.shapes import RESOLUTIONS, backbone_outline
 from dummy_forcing.core.media.quality import psnr
@@ -310,16 +307,7 @@ def main() -> None:
     with torch.inference_mode():
         errors = attention_errors()
     videos = summarise(over_videos(measure_video, options.seeds, options.latents))
-    setting = {
-        "command": f"python benchmarks/toy_kv_quantisation.py --seeds {options.seeds} --latents {options.latents}",
-        "prompts": len(PROMPTS),
-        "seeds": options.seeds,
-        "latents": options.latents,
-        "videos": len(PROMPTS) * options.seeds,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a video",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
+    setting = video_setting("toy_kv_quantisation.py", options.seeds, options.latents)
     results = {"setting": setting, "videos": videos, "sizes": sizes(), "errors": errors}
     (ROOT / "benchmarks/results/toy_kv_quantisation.json").write_text(json.dumps(results, indent=1) + "\n")
     (ROOT / "docs/kv_quantisation.md").write_text(report(results))

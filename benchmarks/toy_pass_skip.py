@@ -7,18 +7,15 @@ memory and under Dummy Forcing. Writes benchmarks/results/toy_pass_skip.json and
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
 import json
-import os
-import platform
 import time
 from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 
 import torch
 from torch import Tensor
-from toy_finding import PROMPTS, ROOT, SAME, over_videos
+from toy_finding import PROMPTS, ROOT, SAME, over_videos, video_setting
 
 from dummy_forcing.core.checkpoints.model import ARVideoModel
 from dummy_forcing.core.media.quality import psnr
@@ -181,16 +178,9 @@ def main() -> None:
     thresholds = chosen_by_threshold(model)
     rows = summarise(over_videos(measure_video, options.seeds, options.latents))
     setting = {
-        "command": f"python benchmarks/toy_pass_skip.py --seeds {options.seeds} --latents {options.latents}",
-        "prompts": len(PROMPTS),
-        "seeds": options.seeds,
-        "latents": options.latents,
-        "videos": len(PROMPTS) * options.seeds,
+        **video_setting("toy_pass_skip.py", options.seeds, options.latents),
         "passes": len(model.family.sigmas) - 1,
         "sigmas": model.family.sigmas,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a video",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
     }
     results = {"setting": setting, "rows": rows, "thresholds": thresholds}
     (ROOT / "benchmarks/results/toy_pass_skip.json").write_text(json.dumps(results, indent=1) + "\n")

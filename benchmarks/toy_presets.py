@@ -7,16 +7,13 @@ one after the other. Writes benchmarks/results/toy_presets.json and docs/presets
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
-from toy_finding import PROMPTS, ROOT, SAME, over_videos
+from toy_finding import ROOT, SAME, over_videos, video_setting
 
 from dummy_forcing.core.checkpoints.model import ARVideoModel
 from dummy_forcing.core.checkpoints.running import COMMON
@@ -168,16 +165,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [case.name for case in cases(open_toy_world())]
     rows = summarise(over_videos(measure_video, options.seeds, options.latents), names)
-    setting = {
-        "command": f"python benchmarks/toy_presets.py --seeds {options.seeds} --latents {options.latents}",
-        "prompts": len(PROMPTS),
-        "seeds": options.seeds,
-        "latents": options.latents,
-        "videos": len(PROMPTS) * options.seeds,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, one thread a video",
-        "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
+    setting = video_setting("toy_presets.py", options.seeds, options.latents)
     results = {"setting": setting, "rows": rows}
     (ROOT / "benchmarks/results/toy_presets.json").write_text(json.dumps(results, indent=1) + "\n")
     (ROOT / "docs/presets.md").write_text(report(rows, setting))

@@ -10,7 +10,7 @@ from typing import NoReturn
 from .. import __version__
 from ..core.checkpoints.families import AUTO, FAMILIES
 from ..core.errors import DummyForcingError
-from . import values
+from . import values, wording
 
 FAMILY_MEMORY = "family"
 POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
@@ -82,7 +82,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     _add_model(parser)
     _add_compile(parser)
     parser.add_argument("--embedding", type=Path, metavar="FILE", help="text-encoder output, for --model PATH")
-    parser.add_argument("--decoder", type=Path, metavar="FILE", help=_DECODER)
+    parser.add_argument("--decoder", type=Path, metavar="FILE", help=wording.DECODER)
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
         "--seconds", type=values.duration, help="length at 16 frames a second, rounded up to whole chunks"
@@ -90,7 +90,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     length.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
     _add_size_and_steps(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    parser.add_argument("--speed", choices=SPEEDS, help=_SPEED)
+    parser.add_argument("--speed", choices=SPEEDS, help=wording.SPEED)
     _add_policy(parser)
     _add_select(parser)
     _add_skip(parser)
@@ -129,7 +129,7 @@ def _add_profile(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--dummy-ratio", type=values.share, default=0.5, metavar="SHARE", help="of dummy heads (default: 0.5)"
     )
-    parser.add_argument("--cost", choices=("normalised", "paper"), default="normalised", help=_COST)
+    parser.add_argument("--cost", choices=("normalised", "paper"), default="normalised", help=wording.COST)
     parser.add_argument(
         "--output",
         type=Path,
@@ -168,7 +168,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
     )
     _add_input(parser)
     parser.add_argument("output", type=Path, metavar="OUT", help="a new .safetensors file")
-    parser.add_argument("--lora", type=Path, metavar="FILE", help=_LORA)
+    parser.add_argument("--lora", type=Path, metavar="FILE", help=wording.LORA)
     parser.add_argument(
         "--dtype",
         choices=("keep", "float32", "bfloat16", "float16", "fp8"),
@@ -196,7 +196,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         "Random weights in true shapes; policies take turns in one process, and medians are compared with dense "
         "memory and with what arithmetic allows. On a CPU only the ratios mean something.",
     )
-    parser.add_argument("policies", nargs="*", metavar="POLICY", help=_BENCH_POLICY)
+    parser.add_argument("policies", nargs="*", metavar="POLICY", help=wording.BENCH_POLICY)
     model = parser.add_argument_group("model")
     shapes = ("toy", "wan-1.3b", "wan-14b", "custom")
     model.add_argument("--shape", choices=shapes, default="toy", help="(default: toy)")
@@ -210,14 +210,16 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     _add_fp8(model)
     _add_compile(model)
     video = parser.add_argument_group("video")
-    video.add_argument("--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=_BENCH_LENGTHS)
+    video.add_argument(
+        "--lengths", type=values.count, nargs="+", default=[21], metavar="N", help=wording.BENCH_LENGTHS
+    )
     video.add_argument("--clip", action="store_true", help="measure all chunks of a video as they are generated")
     video.add_argument(
         "--chunk-frames", type=values.count, default=3, metavar="N", help="latent frames a chunk (default: 3)"
     )
-    video.add_argument("--steps", type=values.count, default=4, metavar="N", help=_BENCH_STEPS)
+    video.add_argument("--steps", type=values.count, default=4, metavar="N", help=wording.BENCH_STEPS)
     decode = video.add_mutually_exclusive_group()
-    decode.add_argument("--decoder", choices=("wan", "lightvae", "tae"), help=_BENCH_DECODER)
+    decode.add_argument("--decoder", choices=("wan", "lightvae", "tae"), help=wording.BENCH_DECODER)
     decode.add_argument("--no-decode", dest="decode", action="store_false", help="leave the decoder out")
     video.add_argument("--seed", type=int, default=0, help="of weights, noise and roles (default: 0)")
     _add_skip(parser)
@@ -251,8 +253,8 @@ def _add_model(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--model", default=TOY, metavar="toy|PATH", help="the toy world or a Wan checkpoint (default: toy)"
     )
-    parser.add_argument("--family", choices=(AUTO, *FAMILIES), metavar="NAME", help=_FAMILY)
-    parser.add_argument("--lora", type=Path, metavar="FILE", help=_LORA)
+    parser.add_argument("--family", choices=(AUTO, *FAMILIES), metavar="NAME", help=wording.FAMILY)
+    parser.add_argument("--lora", type=Path, metavar="FILE", help=wording.LORA)
     parser.add_argument(
         "--vae", type=Path, metavar="FILE", help="Wan 2.1 VAE, for --model PATH (default: the one in the folder)"
     )
@@ -278,67 +280,82 @@ def _add_device(parser: ArgumentParser) -> None:
 
 
 def _add_compile(parser: ArgumentParser) -> None:
-    parser.add_argument("--compile", action="store_true", help=_COMPILE)
+    parser.add_argument("--compile", action="store_true", help=wording.COMPILE)
 
 
 def _add_fp8(parser: ArgumentParser) -> None:
-    parser.add_argument("--fp8", action="store_true", help=_FP8)
+    parser.add_argument("--fp8", action="store_true", help=wording.FP8)
 
 
 def _add_policy(parser: ArgumentParser) -> None:
     """Options without a default: those that were not typed are absent from the namespace."""
     group = parser.add_argument_group("memory")
-    group.add_argument("--policy", choices=POLICIES, default="dummy-forcing", help=_POLICY)
-    group.add_argument("--rope", choices=(AUTO_ROPE, "absolute", "relative"), default=AUTO_ROPE, help=_ROPE)
-    group.add_argument("--dummy-ratio", type=values.share, default=SUPPRESS, metavar="SHARE", help=_RATIO)
-    group.add_argument("--local-context", type=values.context, default=SUPPRESS, metavar="N|all", help=_LOCAL)
-    group.add_argument("--packed-frames", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_PACKED)
+    group.add_argument("--policy", choices=POLICIES, default="dummy-forcing", help=wording.POLICY)
+    group.add_argument("--rope", choices=(AUTO_ROPE, "absolute", "relative"), default=AUTO_ROPE, help=wording.ROPE)
+    group.add_argument("--dummy-ratio", type=values.share, default=SUPPRESS, metavar="SHARE", help=wording.RATIO)
     group.add_argument(
-        "--classification-chunk", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_CLASSIFY
+        "--local-context", type=values.context, default=SUPPRESS, metavar="N|all", help=wording.LOCAL
     )
-    group.add_argument("--cost", choices=("normalised", "paper"), default=SUPPRESS, help=_COST)
+    group.add_argument(
+        "--packed-frames", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.PACKED
+    )
+    group.add_argument(
+        "--classification-chunk", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.CLASSIFY
+    )
+    group.add_argument("--cost", choices=("normalised", "paper"), default=SUPPRESS, help=wording.COST)
     group.add_argument("--profile", type=Path, metavar="FILE", help="use the head roles of a saved profile")
     group.add_argument("--save-profile", type=Path, metavar="FILE", help="save the online head roles as a profile")
-    group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_SINK)
-    group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=_WINDOW)
-    group.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=_KV)
-    group.add_argument("--merge", choices=("none", TEMP_CACHE), default="none", help=_MERGE)
-    group.add_argument("--similarity", type=values.strength, default=SUPPRESS, metavar="X", help=_SIMILARITY)
-    group.add_argument("--budget", type=values.count, default=SUPPRESS, metavar="N", help=_BUDGET)
+    group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.SINK)
+    group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=wording.WINDOW)
+    group.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=wording.KV)
+    group.add_argument("--merge", choices=("none", TEMP_CACHE), default="none", help=wording.MERGE)
+    group.add_argument("--similarity", type=values.strength, default=SUPPRESS, metavar="X", help=wording.SIMILARITY)
+    group.add_argument("--budget", type=values.count, default=SUPPRESS, metavar="N", help=wording.BUDGET)
     group.add_argument(
-        "--correspondence", choices=("same", "neighbourhood", "nearest"), default=SUPPRESS, help=_CORRESPONDENCE
+        "--correspondence",
+        choices=("same", "neighbourhood", "nearest"),
+        default=SUPPRESS,
+        help=wording.CORRESPONDENCE,
     )
-    group.add_argument("--merged-values", choices=("mean", "newest"), default=SUPPRESS, help=_MERGED_VALUES)
+    group.add_argument("--merged-values", choices=("mean", "newest"), default=SUPPRESS, help=wording.MERGED_VALUES)
 
 
 def _add_select(parser: ArgumentParser) -> None:
     """Options without a default, as in `_add_policy`."""
     group = parser.add_argument_group("keys that are read")
-    group.add_argument("--select", choices=(ALL_KEYS, LIGHT_FORCING, ANN), default=ALL_KEYS, help=_SELECT)
-    group.add_argument("--preset", choices=PRESETS, default=SUPPRESS, help=_PRESET)
-    group.add_argument("--sparsity", type=values.level, default=SUPPRESS, metavar="SHARE", help=_SPARSITY)
-    group.add_argument("--block-size", type=values.count, default=SUPPRESS, metavar="N", help=_BLOCK_SIZE)
-    group.add_argument("--ann-search", choices=("quant", "lsh"), default=SUPPRESS, help=_ANN_SEARCH)
-    group.add_argument("--ann-bits", type=values.count, default=SUPPRESS, metavar="N", help=_ANN_BITS)
-    group.add_argument("--ann-share", type=values.strength, default=SUPPRESS, metavar="SHARE", help=_ANN_SHARE)
-    group.add_argument("--ann-radius", type=values.count_or_none, default=SUPPRESS, metavar="N", help=_ANN_RADIUS)
-    group.add_argument("--ann-history", type=values.count, default=SUPPRESS, metavar="N", help=_ANN_HISTORY)
-    group.add_argument("--ann-recall", type=values.share, default=SUPPRESS, metavar="SHARE", help=_ANN_RECALL)
-    group.add_argument("--cross", choices=(ALL_KEYS, ANN), default=ALL_KEYS, help=_CROSS)
+    group.add_argument("--select", choices=(ALL_KEYS, LIGHT_FORCING, ANN), default=ALL_KEYS, help=wording.SELECT)
+    group.add_argument("--preset", choices=PRESETS, default=SUPPRESS, help=wording.PRESET)
+    group.add_argument("--sparsity", type=values.level, default=SUPPRESS, metavar="SHARE", help=wording.SPARSITY)
+    group.add_argument("--block-size", type=values.count, default=SUPPRESS, metavar="N", help=wording.BLOCK_SIZE)
+    group.add_argument("--ann-search", choices=("quant", "lsh"), default=SUPPRESS, help=wording.ANN_SEARCH)
+    group.add_argument("--ann-bits", type=values.count, default=SUPPRESS, metavar="N", help=wording.ANN_BITS)
+    group.add_argument(
+        "--ann-share", type=values.strength, default=SUPPRESS, metavar="SHARE", help=wording.ANN_SHARE
+    )
+    group.add_argument(
+        "--ann-radius", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.ANN_RADIUS
+    )
+    group.add_argument("--ann-history", type=values.count, default=SUPPRESS, metavar="N", help=wording.ANN_HISTORY)
+    group.add_argument(
+        "--ann-recall", type=values.share, default=SUPPRESS, metavar="SHARE", help=wording.ANN_RECALL
+    )
+    group.add_argument("--cross", choices=(ALL_KEYS, ANN), default=ALL_KEYS, help=wording.CROSS)
 
 
 def _add_skip(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("pass skipping").add_mutually_exclusive_group()
-    group.add_argument("--skip-passes", metavar="N[,N]", help=_SKIP_LIST)
-    group.add_argument("--skip-threshold", type=values.threshold, metavar="X", help=_SKIP_RULE)
+    group.add_argument("--skip-passes", metavar="N[,N]", help=wording.SKIP_LIST)
+    group.add_argument("--skip-threshold", type=values.threshold, metavar="X", help=wording.SKIP_RULE)
 
 
 def _add_story(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("prompts that change")
-    group.add_argument("--prompts", type=Path, metavar="FILE", help=_PROMPTS)
+    group.add_argument("--prompts", type=Path, metavar="FILE", help=wording.PROMPTS)
     group.add_argument("--switch", choices=SWITCHES, default=SUPPRESS, help="(default: the family's)")
-    group.add_argument("--recache-frames", type=values.count, default=SUPPRESS, metavar="N", help=_RECACHE)
-    group.add_argument("--interpolate-chunks", type=values.count, default=SUPPRESS, metavar="N", help=_INTERPOLATE)
+    group.add_argument("--recache-frames", type=values.count, default=SUPPRESS, metavar="N", help=wording.RECACHE)
+    group.add_argument(
+        "--interpolate-chunks", type=values.count, default=SUPPRESS, metavar="N", help=wording.INTERPOLATE
+    )
 
 
 def _add_given(parser: ArgumentParser) -> None:
@@ -347,90 +364,11 @@ def _add_given(parser: ArgumentParser) -> None:
     files.add_argument("--image", type=Path, metavar="FILE", help="begin with this picture, of the video's size")
     files.add_argument("--extend", type=Path, metavar="VIDEO", help="begin with this video, of the same size")
     files.add_argument("--source", type=Path, metavar="VIDEO", help="change this video, of the same size")
-    group.add_argument("--strength", type=values.strength, metavar="SHARE", help=_STRENGTH)
+    group.add_argument("--strength", type=values.strength, metavar="SHARE", help=wording.STRENGTH)
     group = parser.add_argument_group("clean pass")
-    group.add_argument("--context-noise", type=values.level, default=0.0, metavar="X", help=_CONTEXT_NOISE)
-    group.add_argument("--refine", action="store_true", help=_REFINE)
+    group.add_argument("--context-noise", type=values.level, default=0.0, metavar="X", help=wording.CONTEXT_NOISE)
+    group.add_argument("--refine", action="store_true", help=wording.REFINE)
 
 
 def _add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE|-", help="write a report; '-' prints it alone on stdout")
-
-
-_FAMILY = (
-    f"how the checkpoint was trained, for --model PATH: {', '.join(FAMILIES)} "
-    f"(default: {AUTO}, which goes by its metadata, name and layout)"
-)
-_LORA = "a LoRA to merge into the checkpoint; LongLive needs its own"
-_FP8 = (
-    "run the blocks' linear layers in FP8 (e4m3): half the weights, and faster on GPUs that compute in it "
-    "(Ada, Hopper, Blackwell)"
-)
-_COMPILE = (
-    "run what lies around attention through torch.compile: a minute or more once for a size, then less time for "
-    "elementwise work (not measured on a GPU yet)"
-)
-_DECODER = (
-    "a light decoder in place of the VAE's own, for --model PATH: lightvaew2_1, lighttaew2_1 or taew2_1; "
-    "given pictures and videos are still encoded by the VAE"
-)
-_SPEED = "a preset in place of options for memory, selection, passes and FP8; says what it sets"
-_POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
-_ROPE = (
-    "positions of kept frames: relative puts first frames right before the recent ones, absolute leaves all at "
-    "their own, auto changes to relative when a video gets longer than the model was trained for (default: auto)"
-)
-_RATIO = "dummy-forcing: share of heads that become dummies (default: 0.5)"
-_LOCAL = "dummy-forcing: chunks a neighbor head looks back (default: 1)"
-_PACKED = "dummy-forcing: recent latent frames a dummy head keeps (default: 1)"
-_CLASSIFY = "dummy-forcing: roles take effect after this chunk, from 0 (default: 1)"
-_COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
-_SINK = "window: opening latent frames kept for ever (default: 3)"
-_WINDOW = "window: latent frames read in all (default: 12)"
-_SELECT = (
-    "which kept keys queries read: all, those that Light Forcing chooses, fewer with every chunk, or those that an "
-    "approximate search finds (ann); for long contexts and large frames (default: all)"
-)
-_PRESET = (
-    "light-forcing: training-free is for any model; the others have the authors' values, for weights tuned with "
-    "them: clips of up to 5 s, and longer videos in a window of 12 (default: training-free)"
-)
-_SPARSITY = "light-forcing: share of the keys that is not read, mean over the video (default: the preset's)"
-_BLOCK_SIZE = (
-    "light-forcing: most tokens of a block, of queries and of keys (default: 128 and 64); ann: queries that "
-    "read the same keys (default: 128)"
-)
-_ANN_SEARCH = "ann: by 8-bit quantised centroids, or by hashes (default: quant)"
-_ANN_BITS = "ann: the history is put into 2^N buckets (default: 6)"
-_ANN_SHARE = "ann, quant: share of the buckets that a block of queries reads (default: 0.25)"
-_ANN_RADIUS = "ann, lsh: buckets are read whose hash differs in at most N bits (default: 1)"
-_ANN_HISTORY = "ann: latent frames of history below which all is read (default: 9)"
-_ANN_RECALL = "ann: layers in which the keys found have less of the attention read everything (default: 0.8)"
-_CROSS = (
-    "which tokens of the prompt are read: all, or those near a frame's queries (default: all, as it costs little)"
-)
-_PROMPTS = (
-    "later prompts: lines such as 'chunk 4: a blue square moving left' or '3.5s: ...', or a JSON list of "
-    '{"at": "chunk 4", "prompt": "..."}; with --model PATH files of embeddings in place of prompts'
-)
-_RECACHE = "recache: newest latent frames computed anew under the new prompt (default: 12)"
-_INTERPOLATE = "interpolate: over how many chunks a prompt moves to the next (default: 4)"
-_STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
-_CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
-_REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
-_KV = "how kept frames are held: int8 halves the memory of 16 bits at a small error (default: full)"
-_MERGE = "temp-cache holds tokens that stay alike from frame to frame once (default: none)"
-_SIMILARITY = "temp-cache: cosine of keys above which tokens are alike; 1 merges nothing (default: 0.9)"
-_BUDGET = "temp-cache: latent frames' worth of tokens that a head holds at most (default: 21)"
-_CORRESPONDENCE = "temp-cache: where in the frame before a token is looked for (default: same place)"
-_MERGED_VALUES = "temp-cache: what merged tokens are read as: mean, as published, or newest (default: mean)"
-_BENCH_POLICY = (
-    "dense, window[:SIZE[:SINK]], rolling-window[:SIZE[:SINK]] or dummy-forcing[:RATIO[:LOCAL CHUNKS]], after it "
-    "+light-forcing[:SPARSITY[:PRESET]] or +ann[:SHARE|lsh[:BITS]], and +kv[:int8|fp8] (default: dense window:12 "
-    "dummy-forcing:0.5); named before all options"
-)
-_BENCH_LENGTHS = "latent frames; the last chunk of each is measured, behind a random history (default: 21)"
-_BENCH_DECODER = "the Wan 2.1 VAE, LightVAE or TAEHV in their published sizes (default: the shape's own VAE)"
-_BENCH_STEPS = "denoising passes a chunk, a clean one follows (default: 4)"
-_SKIP_LIST = "reuse the blocks' work of the pass before in these denoising passes of every chunk, from 1"
-_SKIP_RULE = "skip by TeaCache's rule, for many steps: estimated change allowed in all (TeaCache for Wan: 0.2)"
