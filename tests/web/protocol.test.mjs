@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { findNode, supersedes } from "../../web/live/nodes.js";
+import { findNode } from "../../web/common/graph.js";
+import { supersedes } from "../../web/live/supersedes.js";
 import { Protocol } from "../../web/live/protocol.js";
 import { byteSize, clockTime, figures, standing } from "../../web/live/words.js";
 

@@ -1,5 +1,6 @@
 // The player's elements. Texts go in as text, never as markup: prompts come from anywhere.
 
+import { element, keepFromCanvas, loadStyles } from "../common/dom.js";
 import { drawMarks } from "./marks.js";
 
 const ICONS = {
@@ -13,7 +14,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /** Elements by name; `root` holds them all. */
 export function buildView() {
-  loadStyles();
+  loadStyles(new URL("./player.css", import.meta.url));
   const view = {
     canvas: element("canvas", { role: "img", "aria-label": "The video" }),
     empty: element("p", { class: "dummy-forcing-empty" }),
@@ -52,15 +53,6 @@ export function buildView() {
   return view;
 }
 
-/** The graph's canvas moves nodes with the mouse and takes letters for commands; not those meant for the player. */
-function keepFromCanvas(root) {
-  for (const type of ["pointerdown", "mousedown", "dblclick", "keydown"]) {
-    root.addEventListener(type, (event) => {
-      if (!(event.ctrlKey || event.metaKey) && event.target.closest("button, input")) event.stopPropagation();
-    });
-  }
-}
-
 function button(icon) {
   const path = document.createElementNS(SVG, "path");
   const svg = document.createElementNS(SVG, "svg");
@@ -75,18 +67,4 @@ function button(icon) {
   };
   made.setIcon(icon);
   return made;
-}
-
-function element(tag, attributes, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-function loadStyles() {
-  const href = new URL("./player.css", import.meta.url).href;
-  if (![...document.styleSheets].some((sheet) => sheet.href === href) && !document.querySelector(`link[href="${href}"]`)) {
-    document.head.append(element("link", { rel: "stylesheet", href }));
-  }
 }

@@ -1,14 +1,4 @@
-// Where a stream belongs in a graph.
-
-/** The node of an execution id such as "5", or "12:5" in a subgraph; null if the graph has none. */
-export function findNode(rootGraph, executionId) {
-  let [graph, node] = [rootGraph, null];
-  for (const part of String(executionId).split(":")) {
-    node = graph?.getNodeById(Number(part)) ?? graph?.getNodeById(part) ?? null;
-    graph = node?.subgraph;
-  }
-  return node;
-}
+// Of two streams of one node, the one to show.
 
 /**
  * Whether `state` takes the place of `shown` on a node: news of the same stream, or a newer stream; but not somebody
