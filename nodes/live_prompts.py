@@ -11,8 +11,6 @@ from ..core.stream.prompt_times import FRAME_RATE, PromptPlan
 from ..core.stream.prompts import PromptSchedule
 from .live_stream import LiveStream, PromptMark
 
-NO_CLIP = "To change the prompt while the video is made, connect a CLIP to the node."
-
 
 class LivePrompts:
     """A prompt plan whose schedule takes what people ask for; stands in for the plan in a sampler."""
@@ -62,11 +60,11 @@ def encode(clip, text: str) -> Tensor:
 def prompt_marks(
     first: str | None, later: list[str | None], plan: PromptPlan, config: StreamConfig
 ) -> list[PromptMark]:
-    """Where each text that is known begins; `later` are those of the plan."""
+    """Where each text begins; `later` are those of the plan, None where it is not known."""
     marks = [PromptMark(0, first)] if first else []
     for time, text in zip(plan.times, later, strict=True):
         frame = time.latent_frame(config, FRAME_RATE)
         behind = max(0, frame - config.first_frames)
         chunk = 0 if frame < config.first_frames else 1 + behind // config.chunk_frames
-        marks.append(PromptMark(chunk, text or f"prompt from {time} on"))
+        marks.append(PromptMark(chunk, text))
     return marks

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .live_refusals import REFUSALS
 from .live_stream import LiveStream
 from .live_streams import STREAMS, LiveStreams
 
@@ -39,7 +40,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
     async def get_chunk(request: web.Request) -> web.StreamResponse:
         file = _stream(request, streams).chunk_file(int(request.match_info["index"]))
         if file is None or not file.is_file():
-            return _refuse(404, "This chunk is not there.")
+            return _refuse(404, "no_chunk")
         # no-store: the browser would else keep hours of video on the user's disk.
         headers = {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(file, headers={**headers, "Cache-Control": "no-store"})
@@ -57,7 +58,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
     async def stop(request: web.Request) -> web.Response:
         stream, _ = _stream(request, streams), await _body(request)
         if not stream.running:
-            return _refuse(409, "The video is over.")
+            return _refuse(409, "over")
         stream.ask_stop()
         return _answer(stream.state())
 
@@ -65,7 +66,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
 def _stream(request: web.Request, streams: LiveStreams) -> LiveStream:
     found = streams.find(request.match_info["prompt_id"], request.match_info["stream_id"])
     if found is None:
-        raise web.HTTPNotFound(**_error("There is no such stream."))
+        raise web.HTTPNotFound(**_error("no_stream"))
     return found
 
 
@@ -92,8 +93,13 @@ def _answer(content: dict[str, Any]) -> web.Response:
 
 
 def _refuse(status: int, reason: str) -> web.Response:
-    return web.json_response({"error": reason}, status=status)
+    return web.json_response(_reason(reason), status=status)
 
 
 def _error(reason: str) -> dict[str, str]:
-    return {"text": json.dumps({"error": reason}), "content_type": "application/json"}
+    return {"text": json.dumps(_reason(reason)), "content_type": "application/json"}
+
+
+def _reason(reason: str) -> dict[str, str]:
+    """`reason`: a code of `REFUSALS` or, of what only programs can get wrong, a sentence."""
+    return {"error": REFUSALS[reason], "code": reason} if reason in REFUSALS else {"error": reason}

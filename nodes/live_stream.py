@@ -52,10 +52,10 @@ class StreamSize:
 
 @dataclass(frozen=True)
 class PromptMark:
-    """The text from this chunk on."""
+    """The text from this chunk on; None where it is not known, as of a prompt that came as a tensor."""
 
     chunk: int
-    text: str
+    text: str | None
 
 
 class LiveStream:
@@ -79,7 +79,7 @@ class LiveStream:
             parent: folder to make the stream's own in.
             changed: called from any thread when there is something new in `state`.
             prompts: what is known of the prompts' texts.
-            no_prompt_box: why the prompt cannot be changed; None if it can.
+            no_prompt_box: why the prompt cannot be changed, a code of `REFUSALS`; None if it can.
         """
         self.id = secrets.token_urlsafe(16)
         self.place, self.size = place, size
@@ -146,9 +146,9 @@ class LiveStream:
     # What the server's thread does.
 
     def ask_prompt(self, text: str) -> str | None:
-        """Another prompt from the next chunk on; gives why not, if it cannot be."""
+        """Another prompt from the next chunk on; gives why not, a code of `REFUSALS`, if it cannot be."""
         with self._lock:
-            refused = self._no_prompt_box if self._status == "running" else "The video is over."
+            refused = self._no_prompt_box if self._status == "running" else "over"
             if refused is None:
                 self._asked, self._refused = text, None
         self._tell()
@@ -234,8 +234,7 @@ class LiveStream:
                     self._bytes += len(data)
         except Exception as error:
             logger.warning("the live view of this video ends here: %s", error)
-            reason = getattr(error, "strerror", None) or type(error).__name__  # the rest may name a path
-            self._broken = f"The live view stopped: {reason}. The video goes on."
+            self._broken = getattr(error, "strerror", None) or type(error).__name__  # the rest may name a path
         finally:
             with self._lock:
                 self._standing = standing

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..core.stream.config import StreamConfig
 from ..core.stream.prompt_times import FRAME_RATE, PromptPlan
 from ..core.stream.tally import Standing, pixel_frames
-from .live_prompts import NO_CLIP, LivePrompts, prompt_marks
+from .live_prompts import LivePrompts, prompt_marks
 from .live_stream import LiveStream, Status, StreamPlace, StreamSize
 from .live_streams import STREAMS
 from .plan import VideoPlan
@@ -76,7 +76,7 @@ def open_live_video(hidden, plan: VideoPlan, config: StreamConfig, prompts: Prom
     size = StreamSize(plan.width, plan.height, FRAME_RATE, config.total_chunks, frames)
     later = find_later_texts(hidden.prompt, node_id, len(prompts.times))
     marks = prompt_marks(find_text(hidden.prompt, node_id, "positive"), later, prompts, config)
-    stream = STREAMS.open(place, size, marks, NO_CLIP if clip is None else None)
+    stream = STREAMS.open(place, size, marks, "no_clip" if clip is None else None)
     return LiveVideo(stream, LivePrompts(prompts, clip))
 
 

@@ -2,17 +2,22 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { loadWords } from "./common/words.js";
+import { loadWords, speak } from "./common/words.js";
 import { liveVideo } from "./live/extension.js";
+
+const LOCALE = "Comfy.Locale";
 
 app.registerExtension({
   name: "DummyForcing.Words",
   async init() {
     try {
-      await loadWords(api, app.extensionManager.setting.get("Comfy.Locale") ?? "en");
+      await loadWords(api);
     } catch (error) {
       console.warn("Dummy Forcing: no texts:", error.message);
     }
+    speak(app.extensionManager.setting.get(LOCALE));
+    // The frontend then loads the workflow anew, so that what stands on nodes is built with the new words.
+    app.ui.settings.addEventListener(`${LOCALE}.change`, ({ detail }) => speak(detail.value));
   },
 });
 app.registerExtension(liveVideo(app, api));

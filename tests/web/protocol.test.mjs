@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { findNode } from "../../web/common/graph.js";
+import { useWords } from "../../web/common/words.js";
 import { supersedes } from "../../web/live/supersedes.js";
 import { Protocol } from "../../web/live/protocol.js";
 import { byteSize, clockTime, figures, standing } from "../../web/live/words.js";
+
+useWords(JSON.parse(readFileSync(new URL("../../locales/en/main.json", import.meta.url), "utf8")).dummyForcing);
 
 const STATE = { prompt_id: "p/1", id: "s" };
 
@@ -31,9 +35,11 @@ test("requests go to the routes of the protocol", async () => {
   ]);
 });
 
-test("what the server refuses is said in its words", async () => {
-  const [refusing] = server({ error: "The video is over." }, 409);
-  await assert.rejects(refusing.stop(STATE), { message: "The video is over." });
+test("what the server refuses is said in the reader's words, or in the server's", async () => {
+  const refused = async (answer, message) => assert.rejects(server(answer, 409)[0].stop(STATE), { message });
+  await refused({ code: "over", error: "It is over." }, "The video is over.");
+  await refused({ error: "Send a JSON object." }, "Send a JSON object.");
+  await refused({}, "the server answers 409");
 });
 
 test("nodes are found in subgraphs", () => {

@@ -38,6 +38,7 @@ test("the prompt at a chunk is that of the last mark", () => {
   const marks = [{ chunk: 0, text: "one" }, { chunk: 4, text: "two" }];
   assert.deepEqual([0, 3, 4, 9].map((chunk) => promptAt(marks, chunk)), ["one", "one", "two", "two"]);
   assert.equal(promptAt([], 3), "");
+  assert.equal(promptAt([...marks, { chunk: 5, text: null }], 5), null); // a text that the server does not know
 });
 
 test("thousands of chunks give marks that can be told apart", () => {

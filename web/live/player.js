@@ -1,11 +1,12 @@
 // The player on a node: the picture, the timeline, what the stream costs, and what can be asked of it.
 
+import { word } from "../common/words.js";
 import { ChunkCache } from "./chunk_cache.js";
 import { unpack } from "./frame_pack.js";
 import { Playback } from "./playback.js";
 import { Timeline, promptAt } from "./timeline.js";
 import { buildView } from "./view.js";
-import { clockTime, figures, standing } from "./words.js";
+import { clockTime, figures, refusal, standing } from "./words.js";
 
 const AHEAD = 6; // frames decoded before they are due
 const RETRY_MS = 1000; // after a chunk did not come
@@ -39,7 +40,7 @@ export class Player {
   /** The server does not know the stream any more: it has been started anew, or has made room. */
   lose() {
     if (this.state.status === "running") this.state = { ...this.state, status: "failed" };
-    this.say("This video is no longer on the server.");
+    this.say(word("live.gone"));
   }
 
   /** End for good: the node is gone. */
@@ -128,7 +129,7 @@ export class Player {
   /** A chunk did not come: try again as long as the video is made, else leave it to the people. */
   miss(frame, chunk, error) {
     this.missed = true;
-    this.say(`chunk ${chunk} did not come: ${error.message}`);
+    this.say(word("live.chunk_missed", { chunk, reason: error.message }));
     if (this.state?.status === "running") {
       this.retry = setTimeout(() => (this.bitmaps.delete(frame), this.wake()), RETRY_MS);
     } else {
@@ -243,9 +244,10 @@ export class Player {
     status.textContent = standing(state, timeline.chunks);
     status.dataset.status = state.status;
     numbers.textContent = figures(state).join(" · ");
-    notice.textContent = this.notice || state.broken || state.prompt_refused || "";
+    const broken = state.broken && word("live.broken", { reason: state.broken });
+    notice.textContent = this.notice || broken || state.prompt_refused || "";
     notice.hidden = !notice.textContent;
-    empty.textContent = timeline.frames || running ? "Waiting for the first chunk" : "Nothing was finished";
+    empty.textContent = word(timeline.frames || running ? "live.waiting" : "live.nothing_finished");
     empty.hidden = this.shown >= 0;
     this.describePromptBox();
     this.followPosition();
@@ -253,13 +255,13 @@ export class Player {
 
   describePromptBox() {
     const { form, text, send, why, asked } = this.view;
-    const refused = this.state.no_prompt_box;
+    const { no_prompt_box: refused, prompt_asked: prompt } = this.state;
     form.hidden = this.state.status !== "running";
     text.disabled = Boolean(refused);
-    why.textContent = refused ?? "";
+    why.textContent = refused ? refusal(refused) : "";
     why.hidden = form.hidden || !refused;
     send.disabled = Boolean(refused) || !text.value.trim();
-    asked.textContent = this.state.prompt_asked ? `From the next chunk on: ${this.state.prompt_asked}` : "";
+    asked.textContent = prompt ? word("live.prompt_asked", { prompt }) : "";
     asked.hidden = !asked.textContent;
   }
 
@@ -272,8 +274,9 @@ export class Player {
     const seconds = (frames) => clockTime(frames / state.frame_rate, true);
     time.textContent = `${seconds(Math.min(frame + 1, end))} / ${seconds(end)}`;
     const at = timeline.locate(frame);
-    scrub.setAttribute("aria-valuetext", `${time.textContent}, chunk ${at ? at.chunk : 0}`);
-    const words = promptAt(state.prompts, at ? at.chunk : 0);
+    const chunk = at ? at.chunk : 0;
+    scrub.setAttribute("aria-valuetext", word("live.time_and_chunk", { time: time.textContent, chunk }));
+    const words = promptAt(state.prompts, chunk) ?? word("live.prompt_unknown");
     if (prompt.textContent !== words) prompt.textContent = prompt.title = words;
     prompt.hidden = !words;
     this.drawTimeline();

@@ -1,5 +1,8 @@
 // The server's side of live streams: web/PROTOCOL.md.
 
+import { word } from "../common/words.js";
+import { refusal } from "./words.js";
+
 export const EVENT = "dummy_forcing.stream";
 const PREFIX = "/dummy_forcing/streams";
 
@@ -44,8 +47,8 @@ export class Protocol {
   async #ask(path, options) {
     const response = await this.api.fetchApi(path, options);
     if (response.ok) return response;
-    const { error } = await response.json().catch(() => ({}));
-    throw new Error(error ?? `the server answers ${response.status}`);
+    const { code, error } = await response.json().catch(() => ({}));
+    throw new Error(code ? refusal(code) : (error ?? word("live.no_answer", { status: response.status })));
   }
 }
 

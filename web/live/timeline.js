@@ -49,7 +49,7 @@ export class Timeline {
   }
 }
 
-/** The text that holds at a chunk: of the last mark not behind it. */
+/** The text that holds at a chunk: of the last mark not behind it; null where the server does not know it. */
 export function promptAt(marks, chunk) {
   return marks.reduce((text, mark) => (mark.chunk <= chunk ? mark.text : text), "");
 }

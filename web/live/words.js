@@ -1,4 +1,6 @@
-// Numbers of a stream for people.
+// A stream in words and numbers.
+
+import { word } from "../common/words.js";
 
 /** 75.4 -> "1:15", 3700 -> "1:01:40"; with tenths "1:15.4" */
 export function clockTime(seconds, tenths = false) {
@@ -20,11 +22,17 @@ export function byteSize(count) {
 
 /** What a stream does, in a few words. */
 export function standing(state, chunksMade) {
-  const chunks = state.chunks === null ? `chunk ${chunksMade}` : `chunk ${chunksMade}/${state.chunks}`;
-  if (state.status === "finished") return "finished";
-  const ending = state.status !== "running" ? state.status : state.stopping ? "stopping" : "";
-  if (!ending) return chunks;
-  return chunksMade ? `${ending} after ${chunks}` : ending;
+  const numbers = { chunk: chunksMade, chunks: state.chunks };
+  const chunk = word(state.chunks === null ? "live.chunk" : "live.chunk_of", numbers);
+  if (state.status === "finished") return word("live.status.finished");
+  if (state.status === "running" && !state.stopping) return chunk;
+  const ending = state.status === "running" ? "stopping" : state.status;
+  return chunksMade ? word(`live.status.${ending}_after`, { chunk }) : word(`live.status.${ending}`);
+}
+
+/** Why the server does not do what it was asked for, by its code. */
+export function refusal(code) {
+  return word(`live.refused.${code}`);
 }
 
 /** Speed, memory and time left, those that are known. */
@@ -32,6 +40,8 @@ export function figures(state) {
   const found = [];
   if (state.fps) found.push(`${state.fps.toFixed(state.fps < 10 ? 1 : 0)} FPS`);
   if (state.kv_bytes) found.push(`KV ${byteSize(state.kv_bytes)}`);
-  if (state.seconds_left !== null && state.status === "running") found.push(`${clockTime(Math.ceil(state.seconds_left))} left`);
+  if (state.seconds_left !== null && state.status === "running") {
+    found.push(word("live.time_left", { time: clockTime(Math.ceil(state.seconds_left)) }));
+  }
   return found;
 }
