@@ -1,7 +1,8 @@
-"""Writes locales/<language>/nodeDefs.json: names and tooltips of every node, from a running ComfyUI.
+"""Writes locales/<language>/: names and tooltips of nodes (nodeDefs.json), the browser's own words (main.json).
 
-English comes from the nodes' schemas. `tools/translations/<language>.json` maps each English text to its
-translation, so that a text that changes is missing until somebody translates it anew.
+English comes from the nodes' schemas in a running ComfyUI, and from locales/en/main.json, which is written by hand.
+`tools/translations/<language>.json` maps each English text to its translation, so that a text that changes is
+missing until somebody translates it anew.
 
     ~/ComfyUI/.venv/bin/python tests/host/server/comfy_server.py python3 tools/locales.py {url}
 
@@ -28,8 +29,9 @@ Tree = dict[str, Any]
 
 
 def english(info: Tree) -> Tree:
-    """The texts of the pack's nodes, from what `/object_info` says of all nodes."""
-    return {name: _node(node) for name, node in sorted(info.items()) if name.startswith("DummyForcing")}
+    """The pack's texts by file, the nodes' from what `/object_info` says of all nodes."""
+    nodes = {name: _node(node) for name, node in sorted(info.items()) if name.startswith("DummyForcing")}
+    return {"main": json.loads((LOCALES / "en" / "main.json").read_text("utf-8")), "nodeDefs": nodes}
 
 
 def texts(tree: Tree) -> set[str]:
@@ -57,6 +59,14 @@ def dictionary(language: str) -> dict[str, str]:
 def written(tree: Tree) -> str:
     """A tree as its file holds it."""
     return json.dumps(tree, ensure_ascii=False, indent=2) + "\n"
+
+
+def write(language: str, files: Tree) -> None:
+    """The files of a language; main.json of English is the source, and comes out as it is."""
+    folder = LOCALES / language
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tree in files.items():
+        (folder / f"{name}.json").write_text(written(tree), encoding="utf-8")
 
 
 def _node(node: Tree) -> Tree:
@@ -98,10 +108,8 @@ def main() -> int:
         print("\n".join([f"  missing: {json.dumps(text)}" for text in sorted(lacking)]
                         + [f"  unused: {json.dumps(text)}" for text in sorted(unused)]))  # fmt: skip
         missing += len(lacking)
-        path = LOCALES / language / "nodeDefs.json"
         if not options.check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(written(translate(tree, known)), encoding="utf-8")
+            write(language, translate(tree, known))
     return 1 if missing else 0
 
 

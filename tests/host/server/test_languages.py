@@ -1,12 +1,16 @@
-"""Names and tooltips in every language, as the frontend gets them from `/i18n`."""
+"""Names, tooltips and the browser's own words in every language, as the frontend gets them from `/i18n`."""
 
 import importlib.util
+import re
 
 import pytest
 
 from .conftest import PACK
 
+TRANSLATED = ["zh", "ja", "ko"]
 SYNTAX = set("@|{}")  # vue-i18n takes these for commands
+PLACEHOLDER = re.compile(r"\{\w+\}")
+OURS = ("dummyForcing", "nodeDefs")
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +24,9 @@ def tool():
 
 @pytest.fixture(scope="module")
 def english(server, tool):
-    return tool.english(server.get("/object_info"))
+    """The texts as `/i18n` has them: those of main.json without the file's name."""
+    files = tool.english(server.get("/object_info"))
+    return {**files["main"], "nodeDefs": files["nodeDefs"]}
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +35,48 @@ def served(server):
 
 
 def test_english_is_what_the_nodes_say(english, served, node_classes):
-    assert english.keys() == node_classes.keys()
-    assert served["en"]["nodeDefs"] == english
+    assert english["nodeDefs"].keys() == node_classes.keys()
+    assert served["en"] == english
+    assert tuple(english) == OURS
 
 
-@pytest.mark.parametrize("language", ["zh", "ja", "ko"])
+@pytest.mark.parametrize("language", TRANSLATED)
 def test_translations_are_complete_and_current(language, english, served, tool):
     """Missing: python tests/host/server/comfy_server.py python3 tools/locales.py {url}"""
     dictionary = tool.dictionary(language)
     assert sorted(tool.texts(english) - dictionary.keys()) == []
     assert sorted(dictionary.keys() - tool.texts(english)) == [], "no longer used"
-    assert served[language]["nodeDefs"] == tool.translate(english, dictionary)
-    assert keys(served[language]["nodeDefs"]) == keys(english)
+    assert served[language] == tool.translate(english, dictionary)
+    assert by_key(served[language]).keys() == by_key(english).keys()
 
 
-def test_no_text_has_characters_of_the_frontends_syntax(served, tool):
-    languages = {name: tool.texts(tree["nodeDefs"]) for name, tree in served.items() if "nodeDefs" in tree}
-    assert {"en", "zh", "ja", "ko"} <= languages.keys()
-    assert [text for found in languages.values() for text in found if SYNTAX & set(text)] == []
+@pytest.mark.parametrize("language", TRANSLATED)
+def test_translations_have_the_places_of_the_english(language, english, served):
+    expected, found = by_key(english), by_key(served[language])
+    assert [text for key, text in found.items() if places(text) != places(expected[key])] == []
 
 
-def keys(tree: dict, parent: str = "") -> set[str]:
-    found = set()
+def test_no_text_has_characters_of_the_frontends_syntax(served):
+    """Places for values are the only ones, and only where the browser's side fills them."""
+    for language in ("en", *TRANSLATED):
+        words, nodes = (by_key(served[language][name]).values() for name in OURS)
+        found = [*(PLACEHOLDER.sub("", text) for text in words), *nodes]
+        assert [text for text in found if SYNTAX & set(text)] == []
+
+
+def test_refusals_are_worded_in_the_browser_too(served):
+    from dummy_forcing.nodes.live_refusals import REFUSALS
+
+    words = served["en"]["dummyForcing"]
+    assert {code: words.get(f"live.refused.{code}") for code in REFUSALS} == REFUSALS
+
+
+def places(text: str) -> list[str]:
+    return sorted(PLACEHOLDER.findall(text))
+
+
+def by_key(tree: dict, parent: str = "") -> dict[str, str]:
+    found = {}
     for key, value in tree.items():
-        found |= keys(value, f"{parent}{key}.") if isinstance(value, dict) else {parent + key}
+        found |= by_key(value, f"{parent}{key}.") if isinstance(value, dict) else {parent + key: value}
     return found
