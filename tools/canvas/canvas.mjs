@@ -8,6 +8,8 @@ import { chromium } from "playwright-core";
 const BROWSERS = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const PATIENCE_MS = 120_000; // a busy machine needs more than the half minute of the default
 const SETTLE_MS = 1500; // what no event announces: node layout, pictures and videos in nodes
+const MARGIN = 40; // around the graph in pictures, in pixels
+const MAX_SIDE = 4000;
 
 // No first-run dialogs, no panels over the canvas, no drafts of the last session.
 const SETTINGS = {
@@ -118,12 +120,71 @@ export async function load(page, file, nodes2 = false) {
     [graph, basename(file, ".json")],
   );
   if (nodes2) await page.waitForFunction((n) => document.querySelectorAll("[data-node-id]").length >= n, drawn);
-  const missing = await page.evaluate(() => {
-    const types = window.LiteGraph.registered_node_types;
-    return window.app.graph.nodes.filter((node) => !types[node.type] && !node.isSubgraphNode?.()).map((node) => node.type);
-  });
-  if (missing.length) throw new Error(`unknown nodes: ${missing.join(", ")}`);
+  const unknown = await unknownNodes(page);
+  if (unknown.length) throw new Error(`unknown nodes: ${unknown.join(", ")}`);
   await settle(page);
 }
 
+/** Types of the graph's nodes that no pack here has. */
+export function unknownNodes(page) {
+  return page.evaluate(() => {
+    const types = window.LiteGraph.registered_node_types;
+    return window.app.graph.nodes.filter((node) => !types[node.type] && !node.isSubgraphNode?.()).map((node) => node.type);
+  });
+}
+
 export const settle = (page) => page.waitForTimeout(SETTLE_MS);
+
+/** Whether a list lacks the choice that the workflow asks for: a model file that nobody has downloaded here. */
+export function lacksFiles(page) {
+  return page.evaluate(() => {
+    const lacking = ({ type, options, value }) => {
+      const choices = typeof options?.values === "function" ? options.values() : options?.values;
+      return type === "combo" && Array.isArray(choices) && !choices.includes(value);
+    };
+    return window.app.graph.nodes.some((node) => node.mode === 0 && node.widgets?.some(lacking));
+  });
+}
+
+/** Queue the workflow and wait for its end. Gives the event that ended it, and what that says. */
+export function runToEnd(page, seconds = 600) {
+  return page.evaluate(async (seconds) => {
+    const { api } = window.app;
+    const ends = ["execution_success", "execution_error", "execution_interrupted"];
+    const said = (detail) => detail?.exception_message ?? JSON.stringify(detail);
+    const ended = new Promise((resolve) => {
+      for (const type of ends) api.addEventListener(type, ({ detail }) => resolve({ type, message: said(detail) }), { once: true });
+      setTimeout(() => resolve({ type: "time is up", message: `no end in ${seconds} s` }), seconds * 1000);
+    });
+    const queued = await window.app.queuePrompt(0);
+    return queued ? ended : { type: "prompt refused", message: said(window.app.lastNodeErrors) };
+  }, seconds);
+}
+
+/** Give the window the size of the graph, at most 4000 pixels, and put the graph into it. */
+export async function fit(page, most = 1) {
+  const [x, y, width, height] = await page.evaluate(() => {
+    const items = [...window.app.graph.nodes, ...window.app.graph.groups];
+    const boxes = items.map((item) => item.getBounding?.() ?? item.boundingRect).map((box) => [...box]);
+    const left = Math.min(...boxes.map((box) => box[0]));
+    const top = Math.min(...boxes.map((box) => box[1]));
+    const right = Math.max(...boxes.map((box) => box[0] + box[2]));
+    const bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
+    return [left, top, right - left, bottom - top];
+  });
+  const scale = Math.min(most, (MAX_SIDE - 2 * MARGIN) / Math.max(width, height));
+  const side = (length) => Math.ceil(length * scale + 2 * MARGIN);
+  await page.setViewportSize({ width: side(width), height: side(height) });
+  await page.waitForTimeout(300);
+  await page.evaluate(
+    ([x, y, scale, margin]) => {
+      const { canvas } = window.app;
+      canvas.ds.scale = scale;
+      canvas.ds.offset[0] = margin / scale - x;
+      canvas.ds.offset[1] = margin / scale - y;
+      canvas.setDirty(true, true);
+    },
+    [x, y, scale, MARGIN],
+  );
+  await page.waitForTimeout(500);
+}

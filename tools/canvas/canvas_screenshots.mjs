@@ -11,10 +11,7 @@
 import { mkdirSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { eachWorkflow, settle } from "./canvas.mjs";
-
-const MARGIN = 40;
-const MAX_SIDE = 4000;
+import { eachWorkflow, fit, lacksFiles, runToEnd, settle } from "./canvas.mjs";
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -44,7 +41,7 @@ function outputFor(workflow) {
 async function screenshot(page, workflow) {
   const file = outputFor(workflow);
   const problems = options.queue ? await run(page) : [];
-  await fit(page);
+  await fit(page, Number(options.scale));
   await page.screenshot({ path: file, quality: /jpe?g$/i.test(file) ? 90 : undefined });
   console.log(`${workflow} -> ${file}`);
   return problems;
@@ -56,58 +53,8 @@ async function run(page) {
     console.log("not run: it needs files that are not here");
     return [];
   }
-  const seconds = Number(options.partway || options.timeout);
-  const result = await page.evaluate(async (seconds) => {
-    const { api } = window.app;
-    const ends = ["execution_success", "execution_error", "execution_interrupted"];
-    const ended = new Promise((resolve) => {
-      for (const type of ends) api.addEventListener(type, (event) => resolve({ type, detail: event.detail }), { once: true });
-      setTimeout(() => resolve({ type: "time is up", detail: `no end in ${seconds} s` }), seconds * 1000);
-    });
-    const queued = await window.app.queuePrompt(0);
-    return queued ? ended : { type: "prompt refused", detail: window.app.lastNodeErrors };
-  }, seconds);
-  if (result.type === "time is up" && options.partway) return [];
+  const { type, message } = await runToEnd(page, Number(options.partway || options.timeout));
+  if (type === "time is up" && options.partway) return [];
   await settle(page);
-  if (result.type === "execution_success") return [];
-  return [`${result.type}: ${result.detail?.exception_message ?? JSON.stringify(result.detail)}`];
-}
-
-/** Whether a list lacks the choice that the workflow asks for: a model file that nobody has downloaded here. */
-function lacksFiles(page) {
-  return page.evaluate(() => {
-    const lacking = ({ type, options, value }) => {
-      const choices = typeof options?.values === "function" ? options.values() : options?.values;
-      return type === "combo" && Array.isArray(choices) && !choices.includes(value);
-    };
-    return window.app.graph.nodes.some((node) => node.mode === 0 && node.widgets?.some(lacking));
-  });
-}
-
-/** Give the window the size of the graph, and put the graph into it. */
-async function fit(page) {
-  const [x, y, width, height] = await page.evaluate(() => {
-    const items = [...window.app.graph.nodes, ...window.app.graph.groups];
-    const boxes = items.map((item) => item.getBounding?.() ?? item.boundingRect).map((box) => [...box]);
-    const left = Math.min(...boxes.map((box) => box[0]));
-    const top = Math.min(...boxes.map((box) => box[1]));
-    const right = Math.max(...boxes.map((box) => box[0] + box[2]));
-    const bottom = Math.max(...boxes.map((box) => box[1] + box[3]));
-    return [left, top, right - left, bottom - top];
-  });
-  const scale = Math.min(Number(options.scale), (MAX_SIDE - 2 * MARGIN) / Math.max(width, height));
-  const side = (length) => Math.ceil(length * scale + 2 * MARGIN);
-  await page.setViewportSize({ width: side(width), height: side(height) });
-  await page.waitForTimeout(300);
-  await page.evaluate(
-    ([x, y, scale, margin]) => {
-      const { canvas } = window.app;
-      canvas.ds.scale = scale;
-      canvas.ds.offset[0] = margin / scale - x;
-      canvas.ds.offset[1] = margin / scale - y;
-      canvas.setDirty(true, true);
-    },
-    [x, y, scale, MARGIN],
-  );
-  await page.waitForTimeout(500);
+  return type === "execution_success" ? [] : [`${type}: ${message}`];
 }

@@ -8,13 +8,13 @@
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, release, type } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { OF_THE_FRONTEND, enter, launch, openPage, settle } from "../../../tools/canvas/canvas.mjs";
+import { enter, runToEnd, settle } from "../../../tools/canvas/canvas.mjs";
+import { loadGraph, readWorkflow, runTests } from "./page.mjs";
 
-const WORKFLOW = new URL("../../../workflows/toy_world_streaming.json", import.meta.url);
+const WORKFLOW = "toy_world_streaming";
 const FIRST_FRAME_MS = 1000; // from the first chunk's last decoded frame on the server to its first on the screen
 const NEW_PROMPT = "a red square moving up";
 const LENGTH = 321; // frames: longer than the test
@@ -22,43 +22,24 @@ const LENGTH = 321; // frames: longer than the test
 const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
 const [url, output] = positionals;
 mkdirSync(output, { recursive: true });
-
-const browser = await launch();
-const problems = [];
-const measured = {
-  command: "make test-browser",
-  date: new Date().toISOString(),
-  machine: { system: `${type()} ${release()}`, cores: cpus().length, load: loadavg()[1], browser: browser.version() },
+const settings = (nodes2) => ({ "Comfy.VueNodes.Enabled": nodes2, "Comfy.Workflow.Persist": true });
+const tests = {
+  classic: (open) => streams(open, false),
+  nodes2: (open) => streams(open, true),
+  classic_many: (open) => many(open, false),
+  nodes2_many: (open) => many(open, true),
+  numbers,
 };
-try {
-  const tests = {
-    classic: () => streams(false),
-    nodes2: () => streams(true),
-    classic_many: () => many(false),
-    nodes2_many: () => many(true),
-    numbers,
-  };
-  for (const [name, test] of Object.entries(tests)) {
-    if (options.only && options.only !== name) continue;
-    try {
-      measured[name] = await test();
-      console.log(`${name}: ${JSON.stringify(measured[name]) ?? "passed"}`);
-    } catch (error) {
-      problems.push(`${name}: ${error.stack}`);
-    }
-  }
-} finally {
-  await browser.close();
-}
-writeFileSync(join(output, "measured.json"), JSON.stringify(measured, null, 2) + "\n");
-for (const problem of problems) console.error(problem);
-process.exit(problems.length ? 1 : 0);
+const { measured, failed } = await runTests(tests, url, options.only);
+writeFileSync(join(output, "measured.json"), JSON.stringify({ command: "make test-browser", ...measured }, null, 2) + "\n");
+process.exit(failed ? 1 : 0);
 
 /** One renderer, from the first chunk to the stop. */
-async function streams(nodes2) {
-  const graph = { ...JSON.parse(readFileSync(WORKFLOW, "utf8")), id: crypto.randomUUID() };
+async function streams(open, nodes2) {
+  const graph = readWorkflow(WORKFLOW);
   const name = nodes2 ? "nodes2" : "classic";
-  const page = await open(nodes2);
+  const page = await open(settings(nodes2));
+  await listen(page);
   const shot = (part) => page.screenshot({ path: join(output, `${name}_${part}.png`) });
   await loadGraph(page, graph);
   assert.equal(await page.locator(".dummy-forcing-live").count(), 0, "no player before there is a stream");
@@ -73,7 +54,7 @@ async function streams(nodes2) {
   await settle(page);
   await shot("2_another_prompt");
 
-  const other = await open(nodes2);
+  const other = await open(settings(nodes2));
   await loadGraph(other, await page.evaluate(() => window.app.graph.serialize()));
   await playing(other);
   await other.screenshot({ path: join(output, `${name}_3_second_tab.png`) });
@@ -101,16 +82,6 @@ async function streams(nodes2) {
   return times;
 }
 
-async function open(nodes2) {
-  const page = await openPage(browser, url, problems, { "Comfy.VueNodes.Enabled": nodes2, "Comfy.Workflow.Persist": true });
-  page.on("console", (message) => {
-    const line = `${message.text()} (${message.location().url})`;
-    if (message.type() === "error" && !OF_THE_FRONTEND.some((part) => line.includes(part))) problems.push(`console: ${line}`);
-  });
-  await listen(page);
-  return page;
-}
-
 /** Keep what the server tells of streams in `news`, and whether the run is over in `ended`. */
 function listen(page) {
   return page.evaluate(() => {
@@ -121,11 +92,6 @@ function listen(page) {
       api.addEventListener(type, () => (window.ended = type));
     }
   });
-}
-
-async function loadGraph(page, graph) {
-  await page.evaluate((graph) => window.app.loadGraphData(graph, true, true, "live"), graph);
-  await settle(page);
 }
 
 /** Run a long stream whose prompt can be changed; milliseconds until the first frame is on the screen. */
@@ -204,10 +170,10 @@ async function plays(page) {
 }
 
 /** Three streams in one graph, then one of them in a subgraph. */
-async function many(nodes2) {
+async function many(open, nodes2) {
   const name = nodes2 ? "nodes2" : "classic";
-  const page = await open(nodes2);
-  await loadGraph(page, { ...JSON.parse(readFileSync(WORKFLOW, "utf8")), id: crypto.randomUUID() });
+  const page = await open(settings(nodes2));
+  await loadGraph(page, readWorkflow(WORKFLOW));
   await page.evaluate(() => {
     const { graph } = window.app;
     const stream = graph.nodes.find((node) => node.type === "DummyForcingStreamVideo");
@@ -225,7 +191,7 @@ async function many(nodes2) {
     }
     window.stream = stream;
   });
-  assert.equal(await end(page), "execution_success");
+  assert.equal((await runToEnd(page)).type, "execution_success");
   await page.waitForFunction(() => [...document.querySelectorAll(".dummy-forcing-status")].filter((part) => part.textContent === "finished").length === 3);
   await settle(page);
   await page.screenshot({ path: join(output, `${name}_6_many.png`) });
@@ -235,7 +201,7 @@ async function many(nodes2) {
     const [inner] = window.holder.subgraph.nodes;
     inner.widgets.find((widget) => widget.name === "seed").value = Math.floor(1e9 * Math.random());
   });
-  assert.equal(await end(page), "execution_success");
+  assert.equal((await runToEnd(page)).type, "execution_success");
   await page.evaluate(() => window.app.canvas.openSubgraph(window.holder.subgraph, window.holder));
   await page.locator(".dummy-forcing-live:visible").waitFor();
   await settle(page);
@@ -244,18 +210,10 @@ async function many(nodes2) {
   await page.close();
 }
 
-/** Queue the graph and wait for its end. */
-async function end(page) {
-  await page.evaluate(() => (window.ended = undefined));
-  await page.evaluate(() => window.app.queuePrompt(0));
-  await page.waitForFunction(() => window.ended);
-  return page.evaluate(() => window.ended);
-}
-
 /** 200 chunks in the player: every frame's number, read from the screen. */
-async function numbers() {
+async function numbers(open) {
   const [chunks, frames, run] = [200, 4, Math.floor(1e9 * Math.random())];
-  const page = await open(false);
+  const page = await open(settings(false));
   const found = await page.evaluate(
     async ([chunks, frames, run]) => {
       const { api } = window.app;
