@@ -1,0 +1,36 @@
+// What a map's heads would be under other settings than those it was made with, and what that would keep and cost.
+
+import { costShares } from "./costs.js";
+import { parseForced, withForced } from "./forced_roles.js";
+import { programHeads, retainedMass } from "./programming.js";
+import { countRoles } from "./roles.js";
+
+/** settings: as a map's. `asUsed` says that they are those of the run itself, whose roles are then taken as they were. */
+export function predict(map, settings) {
+  const { forced, unread } = parseForced(settings.forced_roles, map);
+  const asUsed = sameRoles(settings, map);
+  const roles = asUsed ? map.roles : programHeads(map.masses, programme(settings, forced));
+  return {
+    roles,
+    forced,
+    unread,
+    asUsed,
+    counts: countRoles(roles),
+    retained: retainedMass(map.masses, roles),
+    ...costShares(roles, settings, map.costs),
+  };
+}
+
+/** The role that a forced head would have if it were not. */
+export function roleOtherwise(map, settings, forced, head) {
+  return programHeads(map.masses, programme(settings, withForced(forced, head, null)))[head];
+}
+
+const programme = ({ dummy_ratio: ratio, cost }, forced) => ({ ratio, cost, forced });
+
+function sameRoles(settings, map) {
+  const made = map.settings;
+  if (settings.dummy_ratio !== made.dummy_ratio || settings.cost !== made.cost) return false;
+  const [{ forced: one }, { forced: other }] = [settings, made].map((each) => parseForced(each.forced_roles, map));
+  return one.size === other.size && [...one].every(([head, role]) => other.get(head) === role);
+}
