@@ -130,6 +130,7 @@ def _add_profile(commands: argparse._SubParsersAction) -> None:
         "--dummy-ratio", type=values.share, default=0.5, metavar="SHARE", help="of dummy heads (default: 0.5)"
     )
     parser.add_argument("--cost", choices=("normalised", "paper"), default="normalised", help=wording.COST)
+    parser.add_argument("--force-roles", default="", metavar="HEADS", help=wording.FORCE_ROLES)
     parser.add_argument(
         "--output",
         type=Path,
@@ -303,6 +304,7 @@ def _add_policy(parser: ArgumentParser) -> None:
         "--classification-chunk", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.CLASSIFY
     )
     group.add_argument("--cost", choices=("normalised", "paper"), default=SUPPRESS, help=wording.COST)
+    group.add_argument("--force-roles", default=SUPPRESS, metavar="HEADS", help=wording.FORCE_ROLES)
     group.add_argument("--profile", type=Path, metavar="FILE", help="use the head roles of a saved profile")
     group.add_argument("--save-profile", type=Path, metavar="FILE", help="save the online head roles as a profile")
     group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.SINK)

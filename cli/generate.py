@@ -169,7 +169,7 @@ def _save_profile(
         prompts=(request.prompt,),
         seeds=(args.seed,),
         latent_size=config.latent_size,
-        method=method_of(request.keep),
+        method=method_of(request.keep, config.chunk_frames, request.text.shape[1]),
         masses=report.masses,
         roles=report.roles,
     ).save(args.save_profile)

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.checkpoints.family import Family
 from ..core.checkpoints.running import family_memory, positions_for
 from ..core.errors import DummyForcingError
+from ..core.heads.forced import format_forced_roles, parse_forced_roles
 from ..core.heads.profile import HeadProfile
 from ..core.memory.config import KEEP_METHODS, MemoryConfig
 from ..core.memory.dummy_forcing import DummyForcing
@@ -25,6 +26,7 @@ UNMERGED = Unmerged()
 _FORCING = "dummy-forcing"
 _ROPES = {"absolute": Absolute(), "relative": Relative()}
 _FORCING_OPTIONS = ("dummy_ratio", "local_context", "packed_frames", "classification_chunk", "cost")
+_FORCED = "forced_roles"
 
 # Policy as typed -> option as typed -> field of the policy.
 _OPTIONS: dict[str, dict[str, str]] = {
@@ -32,7 +34,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
     "dense": {},
     "window": {"sink": "sink", "window": "size"},
     "rolling-window": {"sink": "sink", "window": "size"},
-    _FORCING: {name: name for name in _FORCING_OPTIONS},
+    _FORCING: {name: name for name in _FORCING_OPTIONS} | {"force_roles": _FORCED},
 }
 
 # Option as typed -> field of `TempCache`.
@@ -56,6 +58,8 @@ def read_policy(args: argparse.Namespace) -> KeepPolicy | None:
         raise DummyForcingError(f"{name} belongs to --policy {_FORCING}; leave it out or switch")
     if args.profile and args.save_profile:
         raise DummyForcingError("--save-profile saves what is measured, --profile measures nothing; leave one out")
+    if _FORCED in options:
+        options[_FORCED] = parse_forced_roles(options[_FORCED])
     if args.profile:
         options = with_profile(options, HeadProfile.load(args.profile))
     if args.policy == FAMILY_MEMORY:
@@ -106,10 +110,15 @@ def read_skip(args: argparse.Namespace) -> PassSkip | None:
     return None if args.skip_threshold is None else PassSkip(threshold=args.skip_threshold)
 
 
-def method_of(keep: DummyForcing) -> dict[str, Any]:
-    """How an online classification scored and programmed heads, for `HeadProfile.method`."""
+def method_of(keep: DummyForcing, chunk_frames: int, text_tokens: int) -> dict[str, Any]:
+    """How an online classification scored and programmed heads, and on what, for `HeadProfile.method`."""
     names = ("dummy_ratio", "cost", "classification_chunk", "row_fraction", "seed")
-    return {name: getattr(keep, name) for name in names}
+    return {
+        **{name: getattr(keep, name) for name in names},
+        "forced_roles": format_forced_roles(keep.forced_roles),
+        "chunk_frames": chunk_frames,
+        "text_tokens": text_tokens,
+    }
 
 
 def _typed_options(args: argparse.Namespace) -> dict[str, Any]:

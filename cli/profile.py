@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core.checkpoints.running import COMMON
 from ..core.errors import DummyForcingError
 from ..core.files import write_file
+from ..core.heads.forced import check_forced_roles, parse_forced_roles
 from ..core.heads.heat_map import draw_heat_map
 from ..core.heads.measure import (
     MeasuredOn,
@@ -62,14 +63,16 @@ def profile(args: argparse.Namespace, opener: Opener) -> None:
     require("rich", *(("PIL",) if args.picture else ()))
     console = open_console(args.json)
     choice = ModelChoice.from_args(args)
+    forced = parse_forced_roles(args.force_roles)
     subjects = _read_subjects(args)
     _check_outputs(args)
     model = opener(choice)
     say_family(console, args, model)
     check_text(subjects.texts, model)
+    check_forced_roles(forced, model.backbone.shape.layers, model.backbone.shape.heads)
     config = _plan(args, model)
     samples, reports = _measure(model, config, subjects, console)
-    found = make_profile(samples, _measured_on(model, config, subjects), args.dummy_ratio, args.cost)
+    found = make_profile(samples, _measured_on(model, config, subjects), args.dummy_ratio, args.cost, forced)
     ratios = core_set_ratios(found)
     _write(args, found, console)
     print_roles(console, found.roles)
@@ -134,6 +137,8 @@ def _measured_on(model: ARVideoModel, config: StreamConfig, subjects: _Subjects)
         seeds=subjects.seeds,
         latent_size=config.latent_size,
         latent_frames=config.total_frames,
+        chunk_frames=config.chunk_frames,
+        text_tokens=subjects.texts[0].shape[1],
         sigmas=config.sigmas,
     )
 

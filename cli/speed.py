@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _SET_BY_IT = (
-    "--policy", "--dummy-ratio", "--local-context", "--packed-frames", "--classification-chunk", "--cost", "--sink",
-    "--window", "--profile", "--save-profile", "--rope", "--select", "--preset", "--sparsity", "--skip-passes",
-    "--skip-threshold",
+    "--policy", "--dummy-ratio", "--local-context", "--packed-frames", "--classification-chunk", "--cost",
+    "--force-roles", "--sink", "--window", "--profile", "--save-profile", "--rope", "--select", "--preset",
+    "--sparsity", "--skip-passes", "--skip-threshold",
 )  # fmt: skip
 
 

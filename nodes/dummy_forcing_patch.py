@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import get_args
 
 from comfy_api.latest import io
 
 from ..core.checkpoints.running import family_loop
 from ..core.errors import DummyForcingError
+from ..core.heads.forced import check_forced_roles, parse_forced_roles
 from ..core.heads.profile import HeadProfile
 from ..core.heads.programming import Cost
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.profiled import with_profile
+from .frontend import node_place
+from .head_maps import HEAD_MAPS, VideoMaps, map_of_profile, usual_latents
+from .host import HEADS_KEY, causal_backbone
+from .inputs import forced_roles_input
 from .keep import AUTO, positions_input, with_keep
-from .model_facts import facts_of, model_facts
+from .model_facts import facts_of, model_facts, shape_of
 from .types import HeadProfileType
 
 logger = logging.getLogger("dummy_forcing")
@@ -101,6 +107,7 @@ class DummyForcingPatch(io.ComfyNode):
                     tooltip="Recent latent frames that a dummy head keeps all the same; 1 costs nothing extra.",
                 ),
                 positions_input(),
+                forced_roles_input(),
             ],
             outputs=[
                 io.Model.Output(
@@ -108,6 +115,7 @@ class DummyForcingPatch(io.ComfyNode):
                     tooltip="The model with a small KV cache. The model that came in stays as it is.",
                 )
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -121,19 +129,38 @@ class DummyForcingPatch(io.ComfyNode):
         cost: Cost = _DEFAULT.cost,
         packed_frames: int = _DEFAULT.packed_frames,
         positions: str = AUTO,
+        forced_roles: str = "",
     ) -> io.NodeOutput:
+        forced = parse_forced_roles(forced_roles)
+        shape = shape_of(causal_backbone(model))
+        check_forced_roles(forced, shape.layers, shape.heads)
         options = {
             "dummy_ratio": dummy_ratio,
             "local_context": local_context,
             "packed_frames": packed_frames,
             "classification_chunk": classification_chunk,
             "cost": cost,
+            "forced_roles": forced,
         }
         _check_family(model, profile)
         if profile is not None:
             check_profile(model, profile)
             options = with_profile(options, profile)
-        return io.NodeOutput(with_keep(model, DummyForcing(**options), positions))
+        keep = DummyForcing(**options)
+        patched = with_keep(model, keep, positions)
+        _show_heads(cls.hidden, patched, keep, profile)
+        return io.NodeOutput(patched)
+
+
+def _show_heads(hidden, patched, keep: DummyForcing, profile: HeadProfile | None) -> None:
+    """Put the head map of the profile on the node, or have those of the videos to be made put there."""
+    if hidden is None or hidden.unique_id is None:
+        return
+    if profile is None:
+        patched.set_attachments(HEADS_KEY, VideoMaps(str(hidden.unique_id), keep))
+        return
+    make = partial(map_of_profile, "profile", profile, keep, latent_frames=usual_latents(patched))
+    HEAD_MAPS.publish(make, partial(node_place, hidden))
 
 
 def _check_family(model, profile: HeadProfile | None) -> None:

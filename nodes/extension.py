@@ -37,11 +37,12 @@ class DummyForcingExtension(ComfyExtension):
 def _add_routes() -> None:
     from server import PromptServer
 
-    from .live_routes import add_routes
+    from . import head_map_routes, live_routes
 
     server = getattr(PromptServer, "instance", None)  # there is none in tests without a server
     if server is not None:
-        add_routes(server.routes)
+        live_routes.add_routes(server.routes)
+        head_map_routes.add_routes(server.routes)
 
 
 def _nodes() -> list[type[io.ComfyNode]]:

@@ -73,7 +73,7 @@ class LoadHeadProfile(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "name",
-                    options=_saved() or [_NO_FILE],
+                    options=saved_profiles() or [_NO_FILE],
                     tooltip="A file of models/head_profiles; press R to refresh the list.",
                 )
             ],
@@ -103,7 +103,8 @@ def _own_folder() -> Path:
     return Path(folder_paths.models_dir) / FOLDER
 
 
-def _saved() -> list[str]:
+def saved_profiles() -> list[str]:
+    """Files that Load Head Profile can load, by name."""
     try:
         return folder_paths.get_filename_list(FOLDER)
     except (KeyError, OSError):  # before the extension has loaded, or an unreadable folder

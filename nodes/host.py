@@ -56,6 +56,7 @@ RUN_KEY = "dummy_forcing.run"
 PATCH_KEY = "dummy_forcing.patch"
 TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
 RECACHE_KEY = "dummy_forcing.recache_frames"
+HEADS_KEY = "dummy_forcing.heads"  # on a MODEL: a function of (MODEL, HeadsFound), called when heads were measured
 USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
 USUAL_PASSES = 5  # of families that take several chunks at once
 NOT_REACHED = (
@@ -269,8 +270,11 @@ def _running(
     guider, options: dict[str, Any], patch: ModelPatch, sampler, grid: ChunkGrid, passes: int
 ) -> Iterator[SamplingRun]:
     """Opens a `SamplingRun` where our forward finds it; closes it whatever happens."""
-    _warn_of_bypassed(guider.model_patcher)
-    run = options[RUN_KEY] = SamplingRun(patch, grid, passes, getattr(sampler, "observers", ()))
+    model = guider.model_patcher
+    _warn_of_bypassed(model)
+    listener = model.get_attachment(HEADS_KEY)
+    heads_found = None if listener is None else functools.partial(listener, model)
+    run = options[RUN_KEY] = SamplingRun(patch, grid, passes, getattr(sampler, "observers", ()), heads_found)
     try:
         yield run
     finally:

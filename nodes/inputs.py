@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ..core.heads.forced import EXAMPLE
+
 
 def size_inputs() -> list[io.Int.Input]:
     """Width and height in pixels."""
@@ -87,3 +89,17 @@ def clean_pass_inputs() -> list[io.Float.Input | io.Boolean.Input]:
             ),
         ),
     ]
+
+
+def forced_roles_input() -> io.String.Input:
+    """Head roles set by hand."""
+    return io.String.Input(
+        "forced_roles",
+        default="",
+        optional=True,
+        advanced=True,
+        tooltip=(
+            "Heads whose role is set by hand, whatever was measured: layer:head=role, counted from 0, with commas "
+            f"between, for example {EXAMPLE}. A click on the head map writes it for you."
+        ),
+    )

@@ -11,14 +11,13 @@ from typing import Any
 
 from aiohttp import web
 
-from .live_refusals import REFUSALS
+from .answers import answer, error, refuse, workflow_id
 from .live_stream import LiveStream
 from .live_streams import STREAMS, LiveStreams
 
 PREFIX = "/dummy_forcing/streams"
 MOST_TEXT = 4000  # characters of a prompt
 _MOST_BODY = 32 * 1024  # bytes, enough for that text in JSON
-_MOST_ID = 128
 
 
 def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> None:
@@ -27,20 +26,17 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
 
     @routes.get(PREFIX)
     async def list_streams(request: web.Request) -> web.Response:
-        workflow_id = request.query.get("workflow_id", "")
-        if not 0 < len(workflow_id) <= _MOST_ID:
-            return _refuse(400, "Give the workflow_id of an open workflow.")
-        return _answer({"streams": [stream.state() for stream in streams.of_workflow(workflow_id)]})
+        return answer({"streams": [stream.state() for stream in streams.of_workflow(workflow_id(request))]})
 
     @routes.get(one)
     async def get_state(request: web.Request) -> web.Response:
-        return _answer(_stream(request, streams).state())
+        return answer(_stream(request, streams).state())
 
     @routes.get(one + r"/chunks/{index:\d{1,9}}")
     async def get_chunk(request: web.Request) -> web.StreamResponse:
         file = _stream(request, streams).chunk_file(int(request.match_info["index"]))
         if file is None or not file.is_file():
-            return _refuse(404, "no_chunk")
+            return refuse(404, "no_chunk")
         # no-store: the browser would else keep hours of video on the user's disk.
         headers = {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(file, headers={**headers, "Cache-Control": "no-store"})
@@ -50,56 +46,39 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
         stream, body = _stream(request, streams), await _body(request)
         text = body.get("text")
         if not isinstance(text, str) or not text.strip() or len(text) > MOST_TEXT:
-            return _refuse(400, f"A prompt has 1 to {MOST_TEXT} characters.")
+            return refuse(400, f"A prompt has 1 to {MOST_TEXT} characters.")
         refused = stream.ask_prompt(text.strip())
-        return _refuse(409, refused) if refused else _answer(stream.state())
+        return refuse(409, refused) if refused else answer(stream.state())
 
     @routes.post(one + "/stop")
     async def stop(request: web.Request) -> web.Response:
         stream, _ = _stream(request, streams), await _body(request)
         if not stream.running:
-            return _refuse(409, "over")
+            return refuse(409, "over")
         stream.ask_stop()
-        return _answer(stream.state())
+        return answer(stream.state())
 
 
 def _stream(request: web.Request, streams: LiveStreams) -> LiveStream:
     found = streams.find(request.match_info["prompt_id"], request.match_info["stream_id"])
     if found is None:
-        raise web.HTTPNotFound(**_error("no_stream"))
+        raise web.HTTPNotFound(**error("no_stream"))
     return found
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """The JSON object sent. Other content types go without preflight, so any page could send them: refused."""
     if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(**_error("Send application/json."))
+        raise web.HTTPUnsupportedMediaType(**error("Send application/json."))
     data = await request.content.read(_MOST_BODY + 1)
     while len(data) <= _MOST_BODY and (more := await request.content.read(_MOST_BODY + 1 - len(data))):
         data += more
     if len(data) > _MOST_BODY:
-        raise web.HTTPRequestEntityTooLarge(_MOST_BODY, len(data), **_error(f"Send at most {_MOST_BODY} bytes."))
+        raise web.HTTPRequestEntityTooLarge(_MOST_BODY, len(data), **error(f"Send at most {_MOST_BODY} bytes."))
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):  # of bytes that are no UTF-8, too
         body = None
     if not isinstance(body, dict):
-        raise web.HTTPBadRequest(**_error("Send a JSON object."))
+        raise web.HTTPBadRequest(**error("Send a JSON object."))
     return body
-
-
-def _answer(content: dict[str, Any]) -> web.Response:
-    return web.json_response(content, headers={"Cache-Control": "no-store"})
-
-
-def _refuse(status: int, reason: str) -> web.Response:
-    return web.json_response(_reason(reason), status=status)
-
-
-def _error(reason: str) -> dict[str, str]:
-    return {"text": json.dumps(_reason(reason)), "content_type": "application/json"}
-
-
-def _reason(reason: str) -> dict[str, str]:
-    """`reason`: a code of `REFUSALS` or, of what only programs can get wrong, a sentence."""
-    return {"error": REFUSALS[reason], "code": reason} if reason in REFUSALS else {"error": reason}

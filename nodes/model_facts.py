@@ -63,7 +63,7 @@ def facts_of(model: ModelPatcher) -> ARModelInfo:
 
 def _read_off(model: ModelPatcher) -> ARModelInfo:
     module = causal_backbone(model)
-    shape = _shape_of(module)
+    shape = shape_of(module)
     toy = shape.text_dim == TEXT_DIM
     return ARModelInfo(
         family=family(TOY_FAMILY) if toy else None,
@@ -76,8 +76,8 @@ def _read_off(model: ModelPatcher) -> ARModelInfo:
     )
 
 
-def _shape_of(module) -> WanShape:
-    """Sizes from the module's own numbers: its tensors may be packed (quantised, GGUF)."""
+def shape_of(module) -> WanShape:
+    """Sizes of a backbone by the module's own numbers: its tensors may be packed (quantised, GGUF)."""
     return WanShape(
         dim=module.dim,
         heads=module.num_heads,

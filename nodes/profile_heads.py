@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 import torch
@@ -9,6 +10,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..core.checkpoints.running import COMMON
+from ..core.heads.forced import check_forced_roles, parse_forced_roles
 from ..core.heads.heat_map import draw_heat_map
 from ..core.heads.measure import (
     MeasuredOn,
@@ -23,16 +25,21 @@ from ..core.heads.programming import Cost
 from ..core.heads.roles import describe_roles
 from ..core.memory.dummy_forcing import DummyForcing
 from . import host
-from .inputs import seed_input, size_inputs
+from .frontend import node_place
+from .head_maps import HEAD_MAPS, map_of_profile, usual_latents
+from .inputs import forced_roles_input, seed_input, size_inputs
 from .live import LiveView, show_text
+from .measured_samples import MeasuredSamples
 from .model_facts import ARModelInfo, facts_of
 from .model_patch import ModelPatch
 from .plan import VideoPlan, plan_video
+from .prompt_texts import find_text
 from .sampling import run_stream
 from .types import HeadProfileType
 
 _LEAST_CHUNKS = 2
 _DEFAULT = DummyForcing()
+_MEASURED = MeasuredSamples()
 
 
 class ProfileDummyHeads(io.ComfyNode):
@@ -88,6 +95,7 @@ class ProfileDummyHeads(io.ComfyNode):
                     advanced=True,
                     tooltip="How the loss of a head is weighed, see Dummy Forcing Patch.",
                 ),
+                forced_roles_input(),
             ],
             outputs=[
                 HeadProfileType.Output(
@@ -99,7 +107,7 @@ class ProfileDummyHeads(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="Roles per layer and how stable they are."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -113,13 +121,18 @@ class ProfileDummyHeads(io.ComfyNode):
         seed: int,
         dummy_ratio: float,
         cost: Cost = _DEFAULT.cost,
+        forced_roles: str = "",
     ) -> io.NodeOutput:
+        forced = parse_forced_roles(forced_roles)
         facts = facts_of(model)
+        check_forced_roles(forced, facts.shape.layers, facts.shape.heads)
         plan = _plan(facts, width, height, chunks)
         given = {name: prompt for name, prompt in prompts.items() if prompt is not None}
-        samples = _measure(model, plan, list(given.values()), seed, cls.hidden.unique_id)
-        on = _measured_on(facts, plan, tuple(given), seed)
-        profile = make_profile(samples, on, dummy_ratio, cost)
+        samples = _samples(model, plan, list(given.values()), seed, cls.hidden.unique_id)
+        on = _measured_on(facts, plan, _texts(cls.hidden, given), seed, _text_tokens(given))
+        profile = make_profile(samples, on, dummy_ratio, cost, forced)
+        make = partial(map_of_profile, "measured", profile, latent_frames=usual_latents(model))
+        HEAD_MAPS.publish(make, partial(node_place, cls.hidden))
         report = _describe(profile)
         return io.NodeOutput(profile, _picture(profile), report, ui=ui.PreviewText(report))
 
@@ -127,6 +140,18 @@ class ProfileDummyHeads(io.ComfyNode):
 def _plan(facts: ARModelInfo, width: int, height: int, chunks: int) -> VideoPlan:
     plan = plan_video(facts, width, height, length=0, steps=0, chunk_frames=0)
     return VideoPlan(plan.width, plan.height, chunks * plan.chunk_frames, plan.chunk_frames, plan.sigmas)
+
+
+def _samples(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | None) -> list[Tensor]:
+    """Of each video; not measured again where only what follows from them has changed."""
+    on = {"model": model, "plan": vars(plan), "prompts": prompts, "seed": seed}
+    samples = _MEASURED.find(node_id, on)
+    if samples is None:
+        samples = _measure(model, plan, prompts, seed, node_id)
+        _MEASURED.keep(node_id, on, samples)
+    else:
+        show_text("measured before, roles are new", node_id)
+    return samples
 
 
 def _measure(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | None) -> list[Tensor]:
@@ -144,8 +169,19 @@ def _measure(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | No
     return samples
 
 
-def _measured_on(facts: ARModelInfo, plan: VideoPlan, prompts: tuple[str, ...], seed: int) -> MeasuredOn:
-    """ComfyUI hands on conditionings without their text, so prompts are named by their inputs."""
+def _texts(hidden, given: dict) -> tuple[str, ...]:
+    """The words of the prompts. They do not travel on the wire; a prompt without is named by its input."""
+    return tuple(find_text(hidden.prompt, hidden.unique_id, f"prompts.{name}") or name for name in given)
+
+
+def _text_tokens(given: dict) -> int:
+    """Of the longest prompt; a conditioning is a list of (embedding [1, L, text_dim], options)."""
+    return max(embedding.shape[1] for prompt in given.values() for embedding, _ in prompt)
+
+
+def _measured_on(
+    facts: ARModelInfo, plan: VideoPlan, prompts: tuple[str, ...], seed: int, text_tokens: int
+) -> MeasuredOn:
     return MeasuredOn(
         fingerprint=facts.fingerprint,
         shape=facts.shape.to_dict(),
@@ -153,6 +189,8 @@ def _measured_on(facts: ARModelInfo, plan: VideoPlan, prompts: tuple[str, ...], 
         seeds=(seed,),
         latent_size=plan.latent_size,
         latent_frames=plan.latent_frames,
+        chunk_frames=plan.chunk_frames,
+        text_tokens=text_tokens,
         sigmas=plan.sigmas,
     )
 

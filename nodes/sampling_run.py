@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..core.errors import DummyForcingError
 from ..core.memory.clock import ChunkClock
 from ..core.memory.config import VideoLayout, build_memory
+from ..core.memory.keep import KeepPolicy
 from ..core.memory.memory import AttentionObserver, Cut, Memory, MemoryStatus
 from ..core.stream.denoiser import timesteps_for
 from ..core.stream.pass_skip import PassSkipRun
@@ -46,6 +47,21 @@ class ChunkGrid:
         return self.total_frames + (self.chunk_frames - ragged if ragged else 0)
 
 
+@dataclass(frozen=True, eq=False)
+class HeadsFound:
+    """Heads that were measured while a video was made: fp32 masses [layers, heads, 3], int64 roles [layers, heads].
+
+    keep: the policy that measured them. The rest says of which passes.
+    """
+
+    masses: Tensor
+    roles: Tensor
+    keep: KeepPolicy
+    chunk_frames: int
+    tokens_per_frame: int
+    text_tokens: int
+
+
 class SamplingRun:
     """State of one sampling. ComfyUI may batch the conditional and the unconditional pass or run them apart;
     either way each has a memory of its own here.
@@ -54,14 +70,21 @@ class SamplingRun:
     """
 
     def __init__(
-        self, patch: ModelPatch, grid: ChunkGrid, passes: int, observers: Sequence[AttentionObserver] = ()
+        self,
+        patch: ModelPatch,
+        grid: ChunkGrid,
+        passes: int,
+        observers: Sequence[AttentionObserver] = (),
+        heads_found: Callable[[HeadsFound], None] | None = None,
     ):
-        """passes: denoising passes of a chunk."""
+        """passes: denoising passes of a chunk; heads_found: told when heads have been measured, every time."""
         self.patch = patch
         self.grid = grid
         self.clock: ChunkClock | None = None
         self._passes = passes
         self._observers = observers
+        self._heads_found = heads_found
+        self._told: Tensor | None = None  # the masses told last
         self._branches: dict[Hashable, _Branch] = {}
 
     @property
@@ -143,7 +166,17 @@ class SamplingRun:
         flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home, branch.skip)
         if clock.clean:
             branch.memory.commit(clock)
+            self._tell_heads(x, context)
         return flow
+
+    def _tell_heads(self, x: Tensor, context: Tensor) -> None:
+        """Heads that have been measured since this was called last."""
+        status = self.status
+        if self._heads_found is None or status.masses is None or status.masses is self._told:
+            return
+        self._told = status.masses
+        sizes = self.grid.chunk_frames, _tokens_per_frame(x), context.shape[1]
+        self._heads_found(HeadsFound(status.masses, status.roles, self.patch.memory.keep, *sizes))
 
     def _begin(self, backbone: nn.Module, x: Tensor, context: Tensor) -> _Branch:
         prompt = encode_prompt(backbone, _checked(context, backbone))

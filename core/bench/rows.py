@@ -10,9 +10,10 @@ from typing import Any
 from ..memory.clock import ChunkClock
 from ..memory.config import MemoryConfig
 from ..stream.tally import pixel_frames
-from .costs import PassCost, edge_cost, key_frames, pass_cost, with_classification
+from ..wan.cost import PassCost, edge_cost, pass_cost
+from ..wan.shape import TEXT_TOKENS
+from .costs import key_frames, with_classification
 from .setting import BenchSetting
-from .shapes import TEXT_TOKENS
 from .subjects import ChunkTime, VideoSample
 from .timing import Entry
 

@@ -18,10 +18,10 @@ from ..stream.sigmas import even_steps, warp_steps
 from ..wan.compiled import compiled_parts
 from ..wan.forward import STANDALONE, Home
 from ..wan.fp8_linear import use_fp8_linears
-from ..wan.shape import PATCH
+from ..wan.shape import PATCH, TEXT_TOKENS
 from ..wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
 from .policies import BenchPolicy, with_roles
-from .shapes import TEXT_TOKENS, BenchShape, backbone_outline, decoder_outline, parameter_bytes
+from .shapes import BenchShape, backbone_outline, decoder_outline, parameter_bytes
 
 _SHIFT = 5.0  # of the noise levels; every chunkwise Wan family has it
 _BLOCK_COPIES = 12  # activations of the model's width that are alive in a block, roughly

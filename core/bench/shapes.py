@@ -16,9 +16,6 @@ from ..wan.tae import TAE, TAEShape
 from ..wan.vae import WanVAE, WanVAEShape
 from ..wan.vae_stream import PIXELS_PER_LATENT
 
-TEXT_TOKENS = 512
-"""Length to which Wan's text-encoder output is padded (MODELS.md)."""
-
 
 @dataclass(frozen=True)
 class BenchShape:

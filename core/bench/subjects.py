@@ -24,10 +24,10 @@ from ..stream.loop import stream_video
 from ..stream.noise import SeededNoise
 from ..stream.pass_skip import PassSkipRun
 from ..wan.forward import PromptKV, encode_prompt, forward_chunk
+from ..wan.shape import TEXT_TOKENS
 from .policies import BenchPolicy
 from .resources import process_bytes
 from .setting import BenchSetting
-from .shapes import TEXT_TOKENS
 from .timing import Stopwatch, TimedMemory
 
 

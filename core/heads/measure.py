@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .profile import HeadProfile
+from .forced import ForcedRoles, format_forced_roles
+from .profile import HeadProfile, forced_in
 from .programming import Cost, program_heads
 from .recorder import MassRecorder
 from .stability import stability
@@ -20,7 +21,10 @@ ROW_SEED = 0
 
 @dataclass(frozen=True)
 class MeasuredOn:
-    """The model and the videos of a profile; fields as in `HeadProfile`, `sigmas` those of the passes."""
+    """The model and the videos of a profile; fields as in `HeadProfile`, `sigmas` those of the passes.
+
+    chunk_frames: latent frames denoised together; text_tokens: of a prompt, as cross-attention reads them.
+    """
 
     fingerprint: str
     shape: dict[str, Any]
@@ -28,6 +32,8 @@ class MeasuredOn:
     seeds: tuple[int, ...]
     latent_size: tuple[int, int]
     latent_frames: int
+    chunk_frames: int
+    text_tokens: int
     sigmas: tuple[float, ...]
 
 
@@ -43,7 +49,9 @@ def recorded_samples(recorder: MassRecorder) -> Tensor:
     return torch.stack([torch.stack([recorder.masses(c, p)[0] for p in passes]) for c in chunks])
 
 
-def make_profile(samples: Sequence[Tensor], on: MeasuredOn, dummy_ratio: float, cost: Cost) -> HeadProfile:
+def make_profile(
+    samples: Sequence[Tensor], on: MeasuredOn, dummy_ratio: float, cost: Cost, forced: ForcedRoles = ()
+) -> HeadProfile:
     """A profile from the samples of each video.
 
     Roles follow from the mean over videos and chunks of the masses in the clean pass, which is what online
@@ -60,20 +68,24 @@ def make_profile(samples: Sequence[Tensor], on: MeasuredOn, dummy_ratio: float, 
         method={
             "dummy_ratio": dummy_ratio,
             "cost": cost,
+            "forced_roles": format_forced_roles(forced),
             "masses": "mean over prompts, seeds and chunks from 1 of the clean pass",
             "row_fraction": ROW_FRACTION,
             "latent_frames": on.latent_frames,
+            "chunk_frames": on.chunk_frames,
+            "text_tokens": on.text_tokens,
             "sigmas": on.sigmas,
         },
         masses=masses,
-        roles=program_heads(masses, dummy_ratio, cost),
+        roles=program_heads(masses, dummy_ratio, cost, forced),
         samples=stacked,
     )
 
 
 def core_set_ratios(profile: HeadProfile) -> dict[str, float | None]:
     """`stability` of the dummy set; None along an axis of length 1, which says nothing."""
-    ratios = stability(profile.samples, profile.method["dummy_ratio"], profile.method["cost"])
+    method = profile.method
+    ratios = stability(profile.samples, method["dummy_ratio"], method["cost"], forced_in(profile))
     told = [length > 1 for length in profile.samples.shape[: len(ratios)]]
     return {name: ratio if tells else None for (name, ratio), tells in zip(ratios.items(), told, strict=True)}
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..files import write_file
+from .forced import ForcedRoles, parse_forced_roles
 from .roles import HeadRole
 
 FORMAT = "dummy_forcing.head_profile"
@@ -102,6 +103,17 @@ class HeadProfile:
                 f"choose its profile or {_AGAIN}."
             )
         return profile
+
+
+def forced_in(profile: HeadProfile) -> ForcedRoles:
+    """The roles that were set by hand when a profile was made; files of before could not say so.
+
+    Raises DummyForcingError where they make no sense.
+    """
+    text = profile.method.get("forced_roles", "")
+    if not isinstance(text, str):
+        raise DummyForcingError(f"the head profile's forced roles are {text!r}, which makes no sense; {_AGAIN}.")
+    return parse_forced_roles(text)
 
 
 def model_fingerprint(shape_fields: dict[str, Any], vectors: Mapping[str, Tensor]) -> str:

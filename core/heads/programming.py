@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
+from .forced import ForcedRoles, force_roles
 from .roles import HeadRole
 
 Cost = Literal["normalised", "paper"]
 
 
-def program_heads(masses: Tensor, dummy_ratio: float, cost: Cost = "normalised") -> Tensor:
+def program_heads(
+    masses: Tensor, dummy_ratio: float, cost: Cost = "normalised", forced: ForcedRoles = ()
+) -> Tensor:
     """Give every head a role: int64 [layers, heads] on the CPU, values of `HeadRole`.
 
     masses: [layers, heads, 3], the mass on (frame 0, other history, current chunk) from `attention_mass`.
@@ -26,16 +29,22 @@ def program_heads(masses: Tensor, dummy_ratio: float, cost: Cost = "normalised")
     all heads, as the authors' repository does (the formula in the paper does not). Among equal costs the
     lower layer, then the lower head becomes a dummy.
 
-    Raises DummyForcingError for a ratio outside 0..1, an unknown cost, or masses that are not finite.
+    Heads in `forced` have these roles in any case. They count in the sums and in the number of dummies: of the
+    others so many become dummies that there are as many in all, as far as that can be.
+
+    Raises DummyForcingError for a ratio outside 0..1, an unknown cost, masses that are not finite, or a forced head
+    that there is not.
     """
     _check(masses, dummy_ratio, cost)
     # fp64 on the CPU: the same masses give the same roles whatever device they come from.
     first, history = masses.detach().double().cpu()[..., :2].unbind(-1)
     if cost == "normalised":
         first, history = _share(first), _share(history)
-    roles = torch.where(first >= history, HeadRole.SINK.value, HeadRole.NEIGHBOR.value)
-    order = torch.maximum(first, history).flatten().argsort(stable=True)
-    roles.view(-1)[order[: round(dummy_ratio * order.numel())]] = HeadRole.DUMMY.value
+    roles = force_roles(torch.where(first >= history, HeadRole.SINK.value, HeadRole.NEIGHBOR.value), forced)
+    by_hand = {layer * roles.shape[1] + head for layer, head, _ in forced}
+    order = torch.maximum(first, history).flatten().argsort(stable=True).tolist()
+    left = round(dummy_ratio * roles.numel()) - sum(role == HeadRole.DUMMY for _, _, role in forced)
+    roles.view(-1)[[index for index in order if index not in by_hand][: max(0, left)]] = HeadRole.DUMMY.value
     return roles
 
 

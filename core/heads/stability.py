@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .forced import ForcedRoles
 from .programming import Cost, program_heads
 from .roles import HeadRole
 
@@ -28,7 +29,9 @@ def core_set_ratio(role_sets: Sequence[Tensor]) -> float:
     return int(dummies.all(dim=0).sum()) * len(role_sets) / total if total else 1.0
 
 
-def stability(samples: Tensor, dummy_ratio: float, cost: Cost = "normalised") -> dict[str, float]:
+def stability(
+    samples: Tensor, dummy_ratio: float, cost: Cost = "normalised", forced: ForcedRoles = ()
+) -> dict[str, float]:
     """Core-set ratio along each axis of a profile's samples, keyed "prompts", "chunks", "timesteps".
 
     samples: fp32 [prompts x seeds, chunks, passes, layers, heads, 3]. samples[:, c] holds chunk index c + 1,
@@ -42,5 +45,5 @@ def stability(samples: Tensor, dummy_ratio: float, cost: Cost = "normalised") ->
     for name, axis in _AXES.items():
         others = [other for other in _AXES.values() if other != axis]
         masses = samples.double().mean(dim=others)
-        ratios[name] = core_set_ratio([program_heads(each, dummy_ratio, cost) for each in masses])
+        ratios[name] = core_set_ratio([program_heads(each, dummy_ratio, cost, forced) for each in masses])
     return ratios

@@ -161,8 +161,9 @@ def _method_from_dict(values: Mapping[str, Any], registry: Mapping[str, type]) -
     if unknown:
         raise DummyForcingError(f"memory method '{name}' has no option {sorted(unknown)}; it has {sorted(known)}")
     try:
-        if options.get("roles") is not None:
-            options["roles"] = tuple(tuple(row) for row in options["roles"])
+        for table in ("roles", "forced_roles"):
+            if options.get(table) is not None:
+                options[table] = tuple(tuple(row) for row in options[table])
         return registry[name](**options)
     except TypeError as error:
         raise DummyForcingError(f"memory method '{name}' cannot be made of {options}: {error}") from error

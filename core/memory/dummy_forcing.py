@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
+from ..heads.forced import ForcedRoles, are_forced_roles, check_forced_roles, force_roles
 from ..heads.programming import Cost, program_heads
 from ..heads.recorder import MassRecorder
 from ..heads.roles import HeadRole
@@ -51,6 +52,7 @@ class DummyForcing:
         reclassify: "prompt" measures heads again once the history has been computed anew under a new prompt,
             "never" keeps the first roles. Roles outlive memories that start over under the same prompt.
         roles: head roles [layers][heads] from a head profile; None classifies online.
+        forced_roles: heads whose role is set by hand, whatever was measured or given; see `program_heads`.
 
     Masses are averaged over the batch, so all items share one set of roles: every group stays one dense attention
     call and one store. Items with very different prompts are better run one after the other.
@@ -65,6 +67,7 @@ class DummyForcing:
     seed: int = 0
     reclassify: Literal["prompt", "never"] = "prompt"
     roles: Roles | None = field(default=None, repr=False)
+    forced_roles: ForcedRoles = ()
 
     def __post_init__(self) -> None:
         first = 0 if self.roles is not None else 1
@@ -86,6 +89,10 @@ class DummyForcing:
                 self.reclassify in ("prompt", "never"),
                 f"reclassify is {self.reclassify!r}; expected 'prompt' or 'never'",
             ),
+            (
+                are_forced_roles(self.forced_roles),
+                f"forced roles are {self.forced_roles!r}; expected (layer, head, role), sorted, each head once",
+            ),
         )
         for valid, message in checks:
             if not valid:
@@ -102,19 +109,21 @@ class DummyForcing:
         """Every head that is no dummy taken for a neighbor head, the role that holds the most frames."""
         if self.roles is not None:
             return self
-        dummies = round(self.dummy_ratio * shape.layers * shape.heads)
-        roles = torch.full((shape.layers * shape.heads,), HeadRole.NEIGHBOR.value)
-        roles[:dummies] = HeadRole.DUMMY.value
+        all_neighbors = torch.tensor([0.0, 1.0, 0.0]).expand(shape.layers, shape.heads, 3)
+        roles = program_heads(all_neighbors, self.dummy_ratio, forced=self.forced_roles)
         chunk = DummyForcingRun(self, shape).due_chunk
-        rows = tuple(map(tuple, roles.view(shape.layers, shape.heads).tolist()))
-        return replace(self, roles=rows, classification_chunk=chunk)
+        return replace(self, roles=tuple(map(tuple, roles.tolist())), classification_chunk=chunk)
 
 
 class DummyForcingRun:
     """Dense until classification, then one allocation by role."""
 
     def __init__(self, config: DummyForcing, shape: KeepShape, kept: Roles | None = None):
-        """kept: roles from before the memory started over; they hold as soon as all of the context is there."""
+        """kept: roles from before the memory started over; they hold as soon as all of the context is there.
+
+        Raises DummyForcingError where given roles or forced ones do not fit the model.
+        """
+        check_forced_roles(config.forced_roles, shape.layers, shape.heads)
         self.config = config
         self.shape = shape
         self.roles: Tensor | None = None
@@ -128,7 +137,7 @@ class DummyForcingRun:
             )
             self.observers = (self._recorder,)
         else:
-            self._given = _check_roles(self._known, shape)
+            self._given = force_roles(_check_roles(self._known, shape), config.forced_roles)
 
     def start(self) -> list[Allocation]:
         dense = (StoreHeads(tuple(range(self.shape.heads)), Retention(last=None)),)
@@ -148,7 +157,8 @@ class DummyForcingRun:
         else:
             self.masses = self._recorder.masses(clock.chunk, clock.pass_index).mean(0)
             self._recorder.clear()
-            self.roles = program_heads(self.masses, self.config.dummy_ratio, self.config.cost)
+            config = self.config
+            self.roles = program_heads(self.masses, config.dummy_ratio, config.cost, config.forced_roles)
             self._known = tuple(map(tuple, self.roles.tolist()))
         return [self._allocate(row.tolist()) for row in self.roles]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -103,7 +103,8 @@ class StreamConfig:
         keep = self.memory.keep
         if not isinstance(keep, DummyForcing) or keep.roles is not None or self.memory_frames == self.total_frames:
             return
-        due = keep.begin(KeepShape(1, 1, self.chunk_frames, self.first_frames)).due_chunk
+        any_model = replace(keep, forced_roles=())
+        due = any_model.begin(KeepShape(1, 1, self.chunk_frames, self.first_frames)).due_chunk
         last = (rollout.frames - self.first_frames) // self.chunk_frames
         if due >= last:
             raise DummyForcingError(

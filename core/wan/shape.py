@@ -11,6 +11,8 @@ from ..errors import DummyForcingError
 
 PATCH = 2  # latent pixels per token side; the temporal patch of every Wan 2.1 model is 1
 WAN_HEAD_DIM = 128
+TEXT_TOKENS = 512
+"""Length to which Wan's text-encoder output is padded (MODELS.md)."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dummy_forcing.core.bench.costs import key_frames, pass_cost, with_classification
+from dummy_forcing.core.bench.costs import key_frames, with_classification
 from dummy_forcing.core.bench.policies import parse_policy, with_roles
 from dummy_forcing.core.memory.clock import ChunkClock
 from dummy_forcing.core.memory.keep import KeepShape
 from dummy_forcing.core.memory.memory import Memory
 from dummy_forcing.core.memory.select import SelectShape
 from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.wan.cost import pass_cost
 from dummy_forcing.core.wan.shape import WAN_1_3B, WanShape
 
 LAYOUT = StoreLayout(1, 2, 1, 3, torch.float32, torch.device("cpu"))

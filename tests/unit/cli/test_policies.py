@@ -40,6 +40,7 @@ def test_a_family_brings_its_own_memory_and_positions():
         ("--policy window --sink 1 --window 7", Window(sink=1, size=7)),
         ("--local-context all", DummyForcing(local_context=None)),
         ("--local-context 2 --classification-chunk 3", DummyForcing(local_context=2, classification_chunk=3)),
+        ("--force-roles 3:5=sink,0:1=dummy", DummyForcing(forced_roles=((0, 1, 2), (3, 5, 0)))),
         (
             "--dummy-ratio 0 --cost paper --packed-frames 0",
             DummyForcing(dummy_ratio=0, cost="paper", packed_frames=0),
@@ -50,7 +51,15 @@ def test_options_become_the_policy(argv, expected):
     assert policy(*argv.split()) == expected
 
 
-@pytest.mark.parametrize("argv", ["--policy dense --sink 3", "--sink 3", "--policy window --cost paper"])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        "--policy dense --sink 3",
+        "--sink 3",
+        "--policy window --force-roles 0:0=sink",
+        "--policy window --cost paper",
+    ],
+)
 def test_options_of_another_policy(argv):
     with pytest.raises(DummyForcingError, match="belongs to --policy"):
         policy(*argv.split())

@@ -64,3 +64,25 @@ def test_interrupt_leaves_nothing(run, tmp_path, tiny_model):
     tiny_model.backbone.head.head.register_forward_pre_hook(hook)
     assert run("profile") == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_forced_roles_are_in_the_profile_and_hold_when_it_is_used(run, tmp_path, capsys):
+    force = "1:3=sink, 0:0=dummy"
+    assert run("profile", "--prompt", RED, "--latents", 6, "--dummy-ratio", 0.25, "--force-roles", force) == 0
+    found = HeadProfile.load(tmp_path / "heads.safetensors")
+    assert found.method["forced_roles"] == "0:0=dummy, 1:3=sink"
+    assert found.method["chunk_frames"] == 3 and found.method["text_tokens"] > 0
+    assert (found.roles[1, 3], found.roles[0, 0]) == (0, 2) and (found.roles == 2).sum() == 2
+    capsys.readouterr()
+    options = ("generate", "--output", "a.gif", "--profile", "heads.safetensors", "--dummy-ratio", 0.5)
+    assert run(*options, "--force-roles", "1:3=neighbor", "--json", "-") == 0
+    report = json.loads(capsys.readouterr().out)
+    roles = report["heads"]["roles"]
+    assert (roles[1][3], roles[0][0]) == (1, 2) and report["heads"]["counts"]["dummy"] == 4
+    assert report["memory"]["keep"]["forced_roles"] == [[0, 0, 2], [1, 3, 1]]
+
+
+def test_forced_roles_that_cannot_be(fails):
+    for command in ("profile", "generate"):
+        assert "for example '3:5=sink, 10:2=dummy'" in fails(command, "--force-roles", "5=sink")
+        assert "the model has 2 layers x 4 heads" in fails(command, "--force-roles", "2:0=sink")

@@ -43,3 +43,9 @@ def test_only_the_axis_that_varies_is_unstable(axis):
 def test_wrong_number_of_axes_is_an_error():
     with pytest.raises(ValueError, match="6 axes"):
         stability(torch.zeros(2, 2, 3), 0.5)
+
+
+def test_heads_forced_to_be_dummies_are_common_to_all_sets():
+    samples = torch.stack([weak_head(0), weak_head(2)]).view(2, 1, 1, 1, 4, 3)
+    assert stability(samples, 0.25, "paper", ((0, 1, 2),))["prompts"] == 1.0
+    assert stability(samples, 0.5, "paper", ((0, 1, 2),))["prompts"] == 0.5

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.heads.programming import program_heads
+from dummy_forcing.core.memory.clock import ChunkClock
 from dummy_forcing.core.memory.config import (
     KEEP_METHODS,
     ROPE_METHODS,
@@ -31,6 +34,7 @@ CONFIGS = [
     MemoryConfig(select=LightForcing()),
     MemoryConfig(DummyForcing(0.5, 4), select=LightForcing.tuned_long()),
     MemoryConfig(DummyForcing(roles=((0, 1, 2), (2, 2, 1)), classification_chunk=0)),
+    MemoryConfig(DummyForcing(forced_roles=((0, 1, 2), (3, 0, 0)))),
 ]
 
 
@@ -50,6 +54,7 @@ def test_json_round_trip(config):
         row_fraction=st.floats(0, 1, exclude_min=True),
         seed=st.integers(),
         roles=st.none() | st.just(((0, 1), (2, 0))),
+        forced_roles=st.sampled_from([(), ((0, 1, 0),), ((0, 1, 1), (5, 0, 2))]),
     )
 )
 def test_json_round_trip_of_any_dummy_forcing(keep):
@@ -85,6 +90,9 @@ def test_left_out_slots_and_options_have_their_defaults():
         ),
         ({"keep": {"method": "window", "size": "many"}}, "memory method 'window'"),
         ({"keep": {"method": "dummy_forcing", "roles": [1, 2]}}, "memory method 'dummy_forcing'"),
+        ({"keep": {"method": "dummy_forcing", "forced_roles": [[0, 0, 9]]}}, "forced roles are ((0, 0, 9),)"),
+        ({"keep": {"method": "dummy_forcing", "forced_roles": "0:0=sink"}}, "forced roles are"),
+        ({"keep": {"method": "dummy_forcing", "forced_roles": 3}}, "memory method 'dummy_forcing'"),
         ({"keep": {"method": "window", "size": 0}}, "window of 0 frames with a sink of 3: expected size >= 1"),
     ],
 )
@@ -144,3 +152,34 @@ def test_roles_must_fit_the_model(roles, message):
     with pytest.raises(DummyForcingError) as error:
         DummyForcing(roles=roles).begin(KeepShape(layers=2, heads=2, chunk_frames=3))
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("roles", [None, ((0, 1), (1, 1))])
+def test_forced_heads_must_be_the_models(roles):
+    keep = DummyForcing(roles=roles, forced_roles=((0, 1, 2), (2, 0, 0)))
+    for use in (keep.begin, keep.costliest if roles is None else keep.begin):
+        with pytest.raises(DummyForcingError, match=r"head 2:0, but the model has 2 layers x 2 heads.*correct"):
+            use(KeepShape(layers=2, heads=2, chunk_frames=3))
+
+
+def test_forced_heads_have_their_role_among_given_ones():
+    run = DummyForcing(roles=((0, 1), (1, 1)), forced_roles=((1, 0, 2),)).begin(KeepShape(2, 2, 3))
+    run.after_commit(ChunkClock(1, 3, 3, 1, 0, 0.0, True))
+    assert run.roles.tolist() == [[0, 1], [2, 1]]
+
+
+@given(
+    st.floats(0, 1),
+    st.dictionaries(st.tuples(st.integers(0, 1), st.integers(0, 3)), st.integers(0, 2)),
+    st.integers(0, 99),
+)
+def test_the_costliest_assignment_holds_as_many_frames_as_any(ratio, forced, seed):
+    """Sink, neighbor and dummy heads hold 1, 3 and 1 frames of history."""
+    shape = KeepShape(2, 4, 3)
+    keep = DummyForcing(ratio, forced_roles=tuple((*place, role) for place, role in sorted(forced.items())))
+    masses = torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(seed))
+    roles = program_heads(masses, ratio, forced=keep.forced_roles)
+    most = torch.tensor(keep.costliest(shape).roles)
+    assert (most == 1).sum() >= (roles == 1).sum()
+    assert (most == 2).sum() == (roles == 2).sum()
+    assert all(most[place] == role for place, role in forced.items())

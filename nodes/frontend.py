@@ -1,0 +1,52 @@
+"""ComfyUI's frontend: where in its graphs a node stands, and word to every browser that is open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_execution.utils import get_executing_context
+
+
+@dataclass(frozen=True)
+class NodePlace:
+    """A node by its execution id (`12:5` in a subgraph) and the id of the frontend's graph."""
+
+    node_id: str
+    workflow_id: str
+
+
+def node_place(hidden) -> NodePlace | None:
+    """Where a node stands, from its hidden inputs; None for a prompt that comes from no graph."""
+    workflow_id = workflow_id_of(hidden.extra_pnginfo) if hidden is not None else None
+    return None if workflow_id is None else NodePlace(str(hidden.unique_id), workflow_id)
+
+
+def workflow_id_of(extra: Any) -> str | None:
+    """The graph's id in what came with a prompt, which may be anything."""
+    workflow = extra.get("workflow") if isinstance(extra, dict) else None
+    found = workflow.get("id") if isinstance(workflow, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def running_workflow_id() -> str | None:
+    """The id of the graph whose prompt this thread executes, for code that nodes other than ours call."""
+    server, context = _server(), get_executing_context()
+    if server is None or context is None:
+        return None
+    running, _ = server.prompt_queue.get_current_queue_volatile()
+    extras = [item[3] for item in running if item[1] == context.prompt_id]  # number, id, prompt, extra data, ...
+    return workflow_id_of(extras[0].get("extra_pnginfo")) if extras else None
+
+
+def tell_browsers(event: str, data: dict[str, Any]) -> None:
+    """To every browser: a workflow may be open in several."""
+    server = _server()
+    if server is not None:
+        server.send_sync(event, data)
+
+
+def _server():
+    from server import PromptServer
+
+    return getattr(PromptServer, "instance", None)  # there is none in tests without a server
