@@ -47,6 +47,7 @@ def _add_routes() -> None:
 
 def _nodes() -> list[type[io.ComfyNode]]:
     from .ann_attention import ANNAttentionPatch
+    from .compare import CompareVideos
     from .compile import ARCompile
     from .dummy_forcing_patch import DummyForcingPatch
     from .head_profiles import LoadHeadProfile, SaveHeadProfile
@@ -77,6 +78,7 @@ def _nodes() -> list[type[io.ComfyNode]]:
         ARCompile,
         ARSpeedPreset,
         StreamARVideo,
+        CompareVideos,
         ARStreamingSamplerNode,
         ProfileDummyHeads,
         ARPromptSchedule,

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from ..core.media.frame_pack import encode_jpegs, pack
+from ..core.media.frame_pack import QUALITY, encode_jpegs, pack
 from ..core.stream.tally import Standing
 
 logger = logging.getLogger("dummy_forcing")
@@ -73,6 +73,7 @@ class LiveStream:
         changed: Callable[[LiveStream], None],
         prompts: Sequence[PromptMark] = (),
         no_prompt_box: str | None = None,
+        quality: int = QUALITY,
     ):
         """
         Args:
@@ -86,6 +87,8 @@ class LiveStream:
         self._folder = parent / self.id
         self._changed = changed
         self._no_prompt_box = no_prompt_box
+        self._quality = quality
+        self._comparison: dict[str, Any] | None = None
         self._lock = threading.Lock()
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="live stream")
         self._room = threading.Semaphore(_WAITING_CHUNKS)
@@ -110,6 +113,10 @@ class LiveStream:
         """Take the frames [T, H, W, 3] of the next chunk; waits only where encoding is two chunks behind."""
         self._room.acquire()
         self._encoder.submit(self._keep, frames, standing, time.time())
+
+    def compare(self, comparison: dict[str, Any]) -> None:
+        """What is known of two clips side by side, for the state; told with the next chunk."""
+        self._comparison = comparison
 
     def take_prompt(self) -> str | None:
         """The text asked for since the last call."""
@@ -189,6 +196,7 @@ class LiveStream:
                 "prompt_refused": _short(self._refused),
                 "no_prompt_box": self._no_prompt_box,
                 "broken": self._broken,
+                "comparison": self._comparison,
             }
 
     # What the registry does.
@@ -225,7 +233,7 @@ class LiveStream:
         """Encode and write a chunk. A disk that is full ends the view of the video, not the video."""
         try:
             if self._broken is None:
-                data = pack(encode_jpegs(frames))
+                data = pack(encode_jpegs(frames, self._quality))
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._file(len(self._chunks)).write_bytes(data)
                 with self._lock:

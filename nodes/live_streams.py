@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core.media.frame_pack import QUALITY
 from .live_stream import LiveStream, PromptMark, StreamPlace, StreamSize
 
 EVENT = "dummy_forcing.stream"
@@ -38,9 +39,10 @@ class LiveStreams:
         size: StreamSize,
         prompts: Sequence[PromptMark] = (),
         no_prompt_box: str | None = None,
+        quality: int = QUALITY,
     ) -> LiveStream:
         """A new stream; arguments as in `LiveStream`."""
-        stream = LiveStream(place, size, self._folder(), self._changed, prompts, no_prompt_box)
+        stream = LiveStream(place, size, self._folder(), self._changed, prompts, no_prompt_box, quality)
         with self._lock:
             self._streams[stream.id] = stream
         self._changed(stream)

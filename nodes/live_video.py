@@ -70,14 +70,20 @@ def open_live_video(hidden, plan: VideoPlan, config: StreamConfig, prompts: Prom
         prompts: later prompts.
         clip: encodes other prompts while the video is made; None if there is none.
     """
-    context, node_id = get_executing_context(), str(hidden.unique_id)
-    place = StreamPlace(context.prompt_id if context else "", node_id, _workflow_id(hidden.extra_pnginfo))
+    node_id = str(hidden.unique_id)
     frames = None if config.total_frames is None else pixel_frames(config.total_frames)
     size = StreamSize(plan.width, plan.height, FRAME_RATE, config.total_chunks, frames)
     later = find_later_texts(hidden.prompt, node_id, len(prompts.times))
     marks = prompt_marks(find_text(hidden.prompt, node_id, "positive"), later, prompts, config)
-    stream = STREAMS.open(place, size, marks, "no_clip" if clip is None else None)
+    stream = STREAMS.open(place_of(hidden), size, marks, "no_clip" if clip is None else None)
     return LiveVideo(stream, LivePrompts(prompts, clip))
+
+
+def place_of(hidden) -> StreamPlace:
+    """Where a node stands, from its hidden inputs."""
+    context = get_executing_context()
+    workflow_id = _workflow_id(hidden.extra_pnginfo)
+    return StreamPlace(context.prompt_id if context else "", str(hidden.unique_id), workflow_id)
 
 
 def _workflow_id(extra: Any) -> str | None:

@@ -35,6 +35,8 @@ from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
 from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
 from .sampling import run_stream
+from .types import RunType
+from .video_run import VideoRun
 
 
 class StreamARVideo(io.ComfyNode):
@@ -126,6 +128,7 @@ class StreamARVideo(io.ComfyNode):
                 io.Video.Output(display_name="video", tooltip="The finished file, in ComfyUI's temp folder."),
                 io.Latent.Output(display_name="latent", tooltip="The video's latents, for nodes that go on."),
                 io.String.Output(display_name="report", tooltip="Speed, KV memory and head roles, as text."),
+                RunType.Output(display_name="run", tooltip="The video and what it cost, for Compare Videos."),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
@@ -202,7 +205,8 @@ class StreamARVideo(io.ComfyNode):
         latents = {"samples": model.model.process_latent_out(torch.cat(recording.latents, dim=2))}
         # Not as "images": the frontend would take the last preview, which stays on the node, for this video.
         made = {"video": [ui.SavedResult(file, subfolder, io.FolderType.temp)]}
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), latents, _describe(report), ui=made)
+        clip, run = InputImpl.VideoFromFile(str(path)), VideoRun(str(path), report)
+        return io.NodeOutput(clip, latents, _describe(report), run, ui=made)
 
 
 class _Recording:

@@ -9,3 +9,6 @@ HeadProfileType = io.Custom("DUMMY_FORCING_HEAD_PROFILE")
 
 PromptScheduleType = io.Custom("DUMMY_FORCING_PROMPT_SCHEDULE")
 """Carries a `nodes.prompt_schedule.PromptPlan`."""
+
+RunType = io.Custom("DUMMY_FORCING_RUN")
+"""Carries a `nodes.video_run.VideoRun`."""

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 900, 240  # pixels of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 190, 34, 34  # of them around the plot, more where names need it
-_COLOURS = ((240, 120, 90), (110, 190, 250), (160, 220, 120), (230, 200, 90), (200, 150, 240), (150, 160, 170))
-_TEXT, _GRID = (226, 230, 236), (60, 64, 72)
+COLOURS = ((240, 120, 90), (110, 190, 250), (160, 220, 120), (230, 200, 90), (200, 150, 240), (150, 160, 170))
+TEXT, GRID = (226, 230, 236), (60, 64, 72)
 _FONT_SIZE = 14
 
 
 @dataclass(frozen=True)
 class Line:
-    """A named line through points (x, y)."""
+    """A named line through points (x, y); colour: its own, if any."""
 
     name: str
     points: tuple[tuple[float, float], ...]
+    colour: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,18 @@ def _draw_panel(
         share = (min(max(y, low), high) - low) / (high - low)
         return _LEFT + x / x_end * (right - _LEFT), bottom - share * (bottom - top - _TOP)
 
-    draw.text((_LEFT, top + _TOP - 8), panel.title, font=text, fill=_TEXT, anchor="ls")
-    draw.text((right, bottom + 8), f"{x_end:g} {x_label}", font=text, fill=_TEXT, anchor="rt")
+    draw.text((_LEFT, top + _TOP - 8), panel.title, font=text, fill=TEXT, anchor="ls")
+    draw.text((right, bottom + 8), f"{round(x_end, 2):g} {x_label}", font=text, fill=TEXT, anchor="rt")
     for step in range(5):
         value = low + step / 4 * (high - low)
-        draw.line([place(0, value), place(x_end, value)], fill=_GRID)
-        draw.text((_LEFT - 8, place(0, value)[1]), f"{value:.2f}", font=text, fill=_TEXT, anchor="rm")
+        draw.line([place(0, value), place(x_end, value)], fill=GRID)
+        draw.text((_LEFT - 8, place(0, value)[1]), f"{value:.2f}", font=text, fill=TEXT, anchor="rm")
     for step in range(1, 4):
         value = step / 4 * x_end
-        draw.text((place(value, low)[0], bottom + 8), f"{value:g}", font=text, fill=_TEXT, anchor="mt")
+        draw.text((place(value, low)[0], bottom + 8), f"{round(value, 2):g}", font=text, fill=TEXT, anchor="mt")
     for number, line in enumerate(panel.lines):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = line.colour or COLOURS[number % len(COLOURS)]
         draw.line([place(*point) for point in line.points], fill=colour, width=2, joint="curve")
         legend = top + _TOP + 10 + 22 * number
         draw.line([(right + 14, legend), (right + 34, legend)], fill=colour, width=3)
-        draw.text((right + 42, legend), line.name, font=text, fill=_TEXT, anchor="lm")
+        draw.text((right + 42, legend), line.name, font=text, fill=TEXT, anchor="lm")

@@ -55,7 +55,7 @@ def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int) -> Tenso
         indent = (width - common.getlength(text)) / 2
         draw.text((left + round(indent), height // 2), text, font=common, fill=_TEXT, anchor="lm")
         left += width + gap
-    return _bytes(strip)
+    return pixels_of(strip)
 
 
 def _pillow():
@@ -96,7 +96,8 @@ def _cut(label: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     return ""
 
 
-def _bytes(image: Image.Image) -> Tensor:
+def pixels_of(image: Image.Image) -> Tensor:
+    """A picture as uint8 [height, width, 3]."""
     # bytearray: torch warns about read-only memory, which is what Pillow's own buffer would be.
     flat = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     return flat.reshape(image.height, image.width, 3)

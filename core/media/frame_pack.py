@@ -17,16 +17,21 @@ from ..errors import DummyForcingError
 from .frames import to_bytes
 
 QUALITY = 85
+_FULL_COLOUR = 90
 
 
 def encode_jpegs(frames: Tensor, quality: int = QUALITY) -> list[bytes]:
-    """Each of frames [T, H, W, 3], float in [0, 1] or uint8, as a JPEG file."""
+    """Each of frames [T, H, W, 3], float in [0, 1] or uint8, as a JPEG file.
+
+    From a quality of 90 on colour has the resolution of light, and a block of 8 x 8 pixels depends on no other.
+    """
     from PIL import Image
 
+    subsampling = "4:4:4" if quality >= _FULL_COLOUR else "4:2:0"
     files = []
     for pixels in to_bytes(frames):
         file = io.BytesIO()
-        Image.fromarray(pixels.numpy()).save(file, "JPEG", quality=quality)
+        Image.fromarray(pixels.numpy()).save(file, "JPEG", quality=quality, subsampling=subsampling)
         files.append(file.getvalue())
     return files
 

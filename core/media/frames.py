@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from ..errors import DummyForcingError
 
@@ -46,3 +47,12 @@ def pad_to(frame: Tensor, height: int, width: int) -> Tensor:
     if rows:
         frame = torch.cat([frame, frame[-1:].expand(rows, -1, -1)], dim=0)
     return frame
+
+
+def resize(frames: Tensor, height: int, width: int) -> Tensor:
+    """Frames uint8 [T, h, w, 3] scaled to another size, bicubic; fewer pixels average what they stand for."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    planes = frames.movedim(-1, 1).float()
+    scaled = interpolate(planes, (height, width), mode="bicubic", antialias=True)
+    return scaled.round_().clamp_(0, 255).to(torch.uint8).movedim(1, -1).contiguous()

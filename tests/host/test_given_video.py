@@ -35,7 +35,7 @@ def stream(toy):
 
     def run(length=33, seed=1, model=None, **options):
         clone = StreamARVideo.PREPARE_CLASS_CLONE(None)
-        video, latent, _ = clone.execute(model or toy[0], *toy[1:], 96, 96, length, seed, **options).args
+        video, latent, *_ = clone.execute(model or toy[0], *toy[1:], 96, 96, length, seed, **options).args
         with av.open(video.get_stream_source()) as container:
             frames = [torch.from_numpy(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
         return torch.stack(frames).float() / 255, latent["samples"]
@@ -54,7 +54,7 @@ def test_a_start_image_is_the_first_frame(stream):
 @pytest.mark.parametrize("kind", ["image", "video", "latent"])
 def test_a_video_goes_on_from_another(stream, toy, kind):
     clone = StreamARVideo.PREPARE_CLASS_CLONE(None)
-    video, latent, _ = clone.execute(*toy, 96, 96, 33, 1).args
+    video, latent, *_ = clone.execute(*toy, 96, 96, 33, 1).args
     start = {"image": video.get_components().images, "video": video, "latent": latent}[kind]
     frames, latents = stream(length=57, seed=2, start=start)
     assert len(frames) == 57 and latents.shape[2] == 15

@@ -243,7 +243,7 @@ def execute(node, *args, **options):
 
 def test_stream_ar_video_reports_skipped_passes(toy):
     model, positive, vae = toy
-    _, latent, report = execute(StreamARVideo, skipping(forced(model)), positive, vae, 0, 0, 33, 1)
+    _, latent, report, *_ = execute(StreamARVideo, skipping(forced(model)), positive, vae, 0, 0, 33, 1)
     assert "3 of 15 passes skipped" in report and "heads" in report
     assert not torch.equal(
         latent["samples"], execute(StreamARVideo, forced(model), *toy[1:], 0, 0, 33, 1)[1]["samples"]

@@ -61,7 +61,7 @@ def test_a_preset_makes_a_video(host, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
     model, decoder, _ = execute(ARSpeedPreset, toy(), "max")
     positive, vae = ToyWorld.execute("a red circle moving right").args[:2]
-    _, latent, report = execute(StreamARVideo, model, positive, vae, 0, 0, 33, 1, decoder=decoder)
+    _, latent, report, *_ = execute(StreamARVideo, model, positive, vae, 0, 0, 33, 1, decoder=decoder)
     assert latent["samples"].isfinite().all()
     assert "3 of 15 passes skipped" in report and "dummy" in report
 

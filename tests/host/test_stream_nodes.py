@@ -54,14 +54,14 @@ def frames_of(video):
 
 
 def test_a_video_is_streamed_to_a_file_with_its_latents(toy):
-    video, latent, report = stream(toy).args
+    video, latent, report, *_ = stream(toy).args
     assert [frame.shape for frame in frames_of(video)] == [(96, 96, 3)] * 33
     assert latent["samples"].shape == (1, 16, 9, 12, 12)
     assert "33 frames" in report and "KV" in report
 
 
 def test_streamed_frames_are_those_the_host_decodes_from_the_latents(toy):
-    video, latent, _ = stream(toy).args
+    video, latent, *_ = stream(toy).args
     expected = toy[2].decode(latent["samples"]).reshape(33, 96, 96, 3)
     found = torch.tensor(frames_of(video)).float() / 255  # through H.264
     assert (found - expected).abs().mean() < 0.02
@@ -147,7 +147,7 @@ def test_an_interrupt_keeps_the_finished_chunks(toy, host, monkeypatch):
             host.interrupt_current_processing()
 
     monkeypatch.setattr(LiveView, "add", press_stop_in_chunk_2)
-    video, latent, report = stream(toy, 81).args
+    video, latent, report, *_ = stream(toy, 81).args
     assert len(frames_of(video)) == 21 and latent["samples"].shape[2] == 6
     assert "21 frames" in report
     assert sum(passes) == 12
