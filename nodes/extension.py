@@ -35,11 +35,10 @@ class DummyForcingExtension(ComfyExtension):
 
 
 def _add_routes() -> None:
-    from server import PromptServer
-
     from . import head_map_routes, live_routes
+    from .frontend import prompt_server
 
-    server = getattr(PromptServer, "instance", None)  # there is none in tests without a server
+    server = prompt_server()
     if server is not None:
         live_routes.add_routes(server.routes)
         head_map_routes.add_routes(server.routes)

@@ -31,7 +31,7 @@ def workflow_id_of(extra: Any) -> str | None:
 
 def running_workflow_id() -> str | None:
     """The id of the graph whose prompt this thread executes, for code that nodes other than ours call."""
-    server, context = _server(), get_executing_context()
+    server, context = prompt_server(), get_executing_context()
     if server is None or context is None:
         return None
     running, _ = server.prompt_queue.get_current_queue_volatile()
@@ -41,12 +41,13 @@ def running_workflow_id() -> str | None:
 
 def tell_browsers(event: str, data: dict[str, Any]) -> None:
     """To every browser: a workflow may be open in several."""
-    server = _server()
+    server = prompt_server()
     if server is not None:
         server.send_sync(event, data)
 
 
-def _server():
+def prompt_server():
+    """ComfyUI's server, or None where there is none, as in tests."""
     from server import PromptServer
 
-    return getattr(PromptServer, "instance", None)  # there is none in tests without a server
+    return getattr(PromptServer, "instance", None)

@@ -13,14 +13,13 @@ from ..core.stream.decode import StreamingDecoder
 from ..core.stream.events import Event, PassDone
 from ..core.stream.tally import Standing, Tally
 from .ar_sampler import preview_frame
+from .frontend import prompt_server
 from .live_video import LiveVideo
 
 
 def show_text(text: str, node_id: str | None) -> None:
     """Put text on a node."""
-    from server import PromptServer
-
-    server = getattr(PromptServer, "instance", None)  # there is none in tests without a server
+    server = prompt_server()
     if server is not None and node_id is not None:
         server.send_progress_text(text, node_id)
 

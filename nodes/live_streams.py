@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core.media.frame_pack import QUALITY
+from .frontend import tell_browsers
 from .live_stream import LiveStream, PromptMark, StreamPlace, StreamSize
 
 EVENT = "dummy_forcing.stream"
@@ -84,14 +86,5 @@ def _temp_folder() -> Path:
     return Path(folder_paths.get_temp_directory()) / FOLDER
 
 
-def _send(state: dict[str, Any]) -> None:
-    """To every browser: a workflow may be open in several."""
-    from server import PromptServer
-
-    server = getattr(PromptServer, "instance", None)
-    if server is not None:
-        server.send_sync(EVENT, state)
-
-
-STREAMS = LiveStreams(_temp_folder, _send)
+STREAMS = LiveStreams(_temp_folder, partial(tell_browsers, EVENT))
 """Those of this ComfyUI."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 import comfy.model_management
 from comfy_execution.utils import get_executing_context
@@ -12,6 +11,7 @@ from torch import Tensor
 from ..core.stream.config import StreamConfig
 from ..core.stream.prompt_times import FRAME_RATE, PromptPlan
 from ..core.stream.tally import Standing, pixel_frames
+from .frontend import workflow_id_of
 from .live_prompts import LivePrompts, prompt_marks
 from .live_stream import LiveStream, Status, StreamPlace, StreamSize
 from .live_streams import STREAMS
@@ -82,12 +82,5 @@ def open_live_video(hidden, plan: VideoPlan, config: StreamConfig, prompts: Prom
 def place_of(hidden) -> StreamPlace:
     """Where a node stands, from its hidden inputs."""
     context = get_executing_context()
-    workflow_id = _workflow_id(hidden.extra_pnginfo)
+    workflow_id = workflow_id_of(hidden.extra_pnginfo)
     return StreamPlace(context.prompt_id if context else "", str(hidden.unique_id), workflow_id)
-
-
-def _workflow_id(extra: Any) -> str | None:
-    """The graph's id in what came with a prompt, which may be anything."""
-    workflow = extra.get("workflow") if isinstance(extra, dict) else None
-    found = workflow.get("id") if isinstance(workflow, dict) else None
-    return found if isinstance(found, str) else None
