@@ -33,8 +33,8 @@ PACKED = "dummy-forcing: recent latent frames a dummy head keeps (default: 1)"
 CLASSIFY = "dummy-forcing: roles take effect after this chunk, from 0 (default: 1)"
 COST = "how dummy heads are chosen (default: normalised, as the authors' code)"
 FORCE_ROLES = (
-    "dummy-forcing: roles set by hand, whatever is measured: layer:head=sink, neighbor or dummy, counted from 0, "
-    "with commas between, such as '3:5=sink, 10:2=dummy'"
+    "roles of heads set by hand, whatever is measured: layer:head=sink, neighbor or dummy, counted from 0, with "
+    "commas between, such as '3:5=sink, 10:2=dummy'"
 )
 SINK = "window: opening latent frames kept for ever (default: 3)"
 WINDOW = "window: latent frames read in all (default: 12)"

@@ -38,7 +38,9 @@ def test_fp8_is_part_of_it():
     assert fp8("--speed", "quality", "--fp8") and not fp8()
 
 
-@pytest.mark.parametrize("other", [("--policy", "dense"), ("--dummy-ratio=0.3",), ("--skip-passes", "1")])
+@pytest.mark.parametrize(
+    "other", [("--policy", "dense"), ("--dummy-ratio=0.3",), ("--skip-passes", "1"), ("--force-roles", "0:0=sink")]
+)
 def test_what_says_otherwise_is_refused(fails, other):
     assert f"sets what {other[0].partition('=')[0]} would" in fails("generate", "--speed", "max", *other)
 
