@@ -19,7 +19,7 @@ help:
 	@echo "make demo         generate videos with the built-in toy world into out/demo"
 	@echo "make test         lint, then every test that needs neither a GPU nor minutes"
 	@echo "make test-host    the same inside the real ComfyUI of COMFYUI_PATH, by default ~/ComfyUI"
-	@echo "make test-browser the live stream in a real browser, pictures in out/browser"
+	@echo "make test-browser the live stream and every workflow in a real browser, pictures in out/browser"
 	@echo "make screenshots  run workflows/*.json on ComfyUI's canvas, pictures in out/screenshots"
 	@echo "make lint         ruff only"
 	@echo "make clean        remove builds, caches and the demo; keeps $(VENV) and the rest of out/"
@@ -49,6 +49,12 @@ test-browser:
 	cd tools/canvas && npm install --no-audit --no-fund
 	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
 	    --pack=tests/web/browser/numbered_stream node tests/web/browser/live.mjs {url} out/browser
+	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
+	    node tests/web/browser/compare.mjs {url} out/browser/compare
+	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
+	    node tests/web/browser/languages.mjs {url} out/browser/languages
+	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
+	    node tests/web/browser/templates.mjs {url} out/browser/templates
 
 screenshots:
 	cd tools/canvas && npm install --no-audit --no-fund
