@@ -78,7 +78,7 @@ class Comparison:
     def describe(self) -> str:
         """All figures as text."""
         found, (width, height), (a, b) = self.quality, self.size, self.labels
-        time = f"{found.worst_frame / self.frame_rate:.1f} s"
+        time = f"{(found.worst_frame + 1) / self.frame_rate:.1f} s"  # as players show it
         lines = [
             f"{a} and {b}: {found.frames} frames of {width} x {height} at {self.frame_rate:g} FPS",
             f"PSNR {describe_psnr(found.psnr)}, of all frames together",

@@ -3,6 +3,8 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { loadWords, speak } from "./common/words.js";
+import { compareVideos } from "./compare/extension.js";
+import { headMap } from "./heads/extension.js";
 import { liveVideo } from "./live/extension.js";
 
 const LOCALE = "Comfy.Locale";
@@ -21,3 +23,5 @@ app.registerExtension({
   },
 });
 app.registerExtension(liveVideo(app, api));
+app.registerExtension(headMap(app, api));
+app.registerExtension(compareVideos(app, api));

@@ -12,8 +12,10 @@ const AHEAD = 6; // frames decoded before they are due
 const RETRY_MS = 1000; // after a chunk did not come
 
 export class Player {
-  constructor(protocol) {
+  /** paint: (canvas, frame) => puts a frame, an ImageBitmap, on the player's canvas. */
+  constructor(protocol, paint = paintWhole) {
     this.protocol = protocol;
+    this.paint = paint;
     this.view = buildView();
     this.element = this.view.root;
     this.state = null;
@@ -92,7 +94,7 @@ export class Player {
 
   show(frame) {
     const bitmap = this.bitmaps.get(frame);
-    this.view.canvas.getContext("2d").drawImage(bitmap, 0, 0, this.view.canvas.width, this.view.canvas.height);
+    this.paint(this.view.canvas, bitmap);
     this.shown = frame;
     this.moved = false;
     this.view.empty.hidden = true;
@@ -285,4 +287,8 @@ export class Player {
   drawTimeline() {
     if (this.state) this.view.drawMarks(this.timeline, this.state, this.shown);
   }
+}
+
+function paintWhole(canvas, frame) {
+  canvas.getContext("2d").drawImage(frame, 0, 0, canvas.width, canvas.height);
 }

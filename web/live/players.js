@@ -1,0 +1,59 @@
+// Players on the nodes of one kind: each shows the newest stream of its node, also after a reload.
+
+import { addElement, nodeFor, rootGraph } from "../common/graph.js";
+import { EVENT, Protocol } from "./protocol.js";
+import { supersedes } from "./supersedes.js";
+
+/**
+ * An extension of the frontend.
+ *
+ * name: of the extension; node: the kind's id; widget: name of what is put on a node, leastHeight: its pixels;
+ * make: (protocol) => a Player or what looks like one: `element`, `state`, `update`, `lose`, `destroy`.
+ */
+export function streamPlayers(app, api, { name, node: kind, widget, leastHeight, make }) {
+  const protocol = new Protocol(api);
+  const players = new Map(); // by node
+  const own = new Set(); // ids of prompts that this page has queued
+
+  /** Fetch the state of the open workflow's streams: after a reload, a change of tabs, a lost connection. */
+  async function refresh() {
+    const workflow = rootGraph(app)?.id;
+    if (!workflow) return;
+    try {
+      const found = await protocol.list(workflow);
+      const ids = new Set(found.map(({ id }) => id));
+      for (const player of players.values()) if (player.state && !ids.has(player.state.id)) player.lose();
+      for (const state of found) show(state, true);
+    } catch (error) {
+      console.warn("Dummy Forcing: no live streams:", error.message);
+    }
+  }
+
+  /** Show a stream on its node, if that is on this tab's canvas. */
+  function show(state, live = false) {
+    const node = nodeFor(app, state);
+    if (node?.comfyClass !== kind) return;
+    const player = players.get(node) ?? addPlayer(node);
+    if (supersedes(state, player.state, own)) player.update(state, live && state.status === "running");
+  }
+
+  function addPlayer(node) {
+    const player = make(protocol);
+    players.set(node, player);
+    addElement(app, node, widget, player.element, leastHeight, () => {
+      players.delete(node);
+      player.destroy();
+    });
+    return player;
+  }
+
+  return {
+    name,
+    setup() {
+      api.addEventListener(EVENT, ({ detail }) => show(detail));
+      api.addEventListener("execution_start", ({ detail }) => own.add(detail.prompt_id)); // only the page that queued hears it
+      api.addEventListener("reconnected", refresh);
+    },
+    afterConfigureGraph: refresh,
+  };
+}
