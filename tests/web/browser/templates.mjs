@@ -65,29 +65,29 @@ async function choose(page, name) {
   assert.equal(await dialog.locator('[data-testid^="template-workflow-"]').count(), names.length);
   await card.click();
   await dialog.waitFor({ state: "detached" });
-  await page.waitForFunction((id) => window.app.graph.id === id, readGraph(name).id);
+  await page.waitForFunction((id) => window.app.graph.id === id, read(`${name}.json`).id);
   await settle(page);
 }
 
-function readGraph(name) {
-  return JSON.parse(readFileSync(new URL(`${name}.json`, WORKFLOWS), "utf8"));
-}
-
-/** What is the same in the file and on the canvas: nodes with their values, and links from node to node. */
-function expectedGraph(name) {
-  const { nodes, links } = readGraph(name);
-  return comparable(nodes, links);
-}
-
+/** What is the same on the canvas and in the files: nodes, and the prompt that they make. */
 async function graphOf(page) {
-  const { nodes, links } = await page.evaluate(() => window.app.graph.serialize());
-  return comparable(nodes, links);
+  const { nodes, prompt } = await page.evaluate(async () => {
+    const { workflow, output } = await window.app.graphToPrompt();
+    return { nodes: workflow.nodes, prompt: output };
+  });
+  return { nodes: nodesOf({ nodes }), prompt };
 }
 
-function comparable(nodes, links) {
-  const values = nodes.map(({ id, type, mode, widgets_values }) => [id, type, mode, widgets_values ?? []]);
-  const byId = (one, other) => one[0] - other[0];
-  return { nodes: values.sort(byId), links: links.map((link) => link.slice(0, 6)).sort(byId) };
+function expectedGraph(name) {
+  return { nodes: nodesOf(read(`${name}.json`)), prompt: read(`api/${name}.json`) };
+}
+
+function nodesOf({ nodes }) {
+  return nodes.map(({ id, type, mode, title }) => ({ id, type, mode, title })).sort((one, other) => one.id - other.id);
+}
+
+function read(file) {
+  return JSON.parse(readFileSync(new URL(file, WORKFLOWS), "utf8"));
 }
 
 /** Pairs of nodes that lie over each other, by what the canvas says of their places. */
