@@ -65,6 +65,7 @@ class Comparison:
         labels: of a and b.
         reports: None where there is no run.
         size: width and height of the frames compared.
+        quality: of at least one frame.
         notes: what they differ in besides.
     """
 
@@ -78,14 +79,15 @@ class Comparison:
     def describe(self) -> str:
         """All figures as text."""
         found, (width, height), (a, b) = self.quality, self.size, self.labels
+        count = "1 frame" if found.frames == 1 else f"{found.frames} frames"
         time = f"{(found.worst_frame + 1) / self.frame_rate:.1f} s"  # as players show it
         lines = [
-            f"{a} and {b}: {found.frames} frames of {width} x {height} at {self.frame_rate:g} FPS",
+            f"{a} and {b}: {count} of {width} x {height} at {self.frame_rate:g} FPS",
             f"PSNR {describe_psnr(found.psnr)}, of all frames together",
             f"SSIM {found.ssim:.4f} on average, worst {found.worst_ssim:.4f} in frame {found.worst_frame} ({time})",
         ]
         for group in self.bars():
-            texts = " and ".join(f"{bar.text} ({bar.name})" for bar in group.bars)
+            texts = " and ".join(f"{bar.text} ({bar.name})" for bar in group.bars if bar)
             lines.append(f"{group.title}: {texts}" + (f", {group.note}" if group.note else ""))
         return "\n".join([*lines, *(f"Note: {note.text}." for note in self.notes)])
 
@@ -95,22 +97,21 @@ class Comparison:
         for cost in COSTS:
             values = [cost.of(report) for report in self.reports]
             pairs = zip(self.labels, values, strict=True)
-            bars = [Bar(label, value, cost.text(value)) for label, value in pairs if value is not None]
-            if bars:
+            bars = [None if value is None else Bar(label, value, cost.text(value)) for label, value in pairs]
+            if any(bars):
                 ratio = _ratio(*values)
-                groups.append(BarGroup(cost.title, tuple(bars), f"{ratio:.2f} times" if ratio else ""))
+                groups.append(BarGroup(cost.title, tuple(bars), f"{ratio:.2f}x" if ratio else ""))
         return groups
 
     def state(self) -> dict[str, Any]:
         """What browsers are told, see web/PROTOCOL.md: JSON without infinities, bounded."""
         found = self.quality
-        compared = found.frames > 0
         return {
             "labels": list(self.labels),
             "frames": found.frames,
             "psnr": _finite(found.psnr, 2),
             "ssim": _finite(found.ssim, 4),
-            "worst": {"frame": found.worst_frame, "ssim": _finite(found.worst_ssim, 4)} if compared else None,
+            "worst": {"frame": found.worst_frame, "ssim": _finite(found.worst_ssim, 4)},
             "point_frames": found.point_frames,
             "psnr_curve": [_finite(value, 2) for value in found.psnr_curve],
             "ssim_curve": [_finite(value, 4) for value in found.ssim_curve],

@@ -10,10 +10,10 @@ from .chart import COLOURS, GRID, TEXT
 from .drawing import BACKGROUND, blank, font
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageDraw
 
 _FONT_SIZE = 14
-_BAR, _GAP, _MARGIN, _INDENT = 20, 4, 18, 8  # pixels
+_TITLE, _BAR, _GAP, _MARGIN, _INDENT = 24, 20, 4, 18, 8  # pixels
 _LEFT, _RIGHT = 52, 190  # around the bars, as the charts have it
 
 
@@ -28,34 +28,41 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarGroup:
-    """Bars of one scale under a title; those of the same place have the same colour in all groups."""
+    """Bars of one scale under a title, some of them missing; each place has its colour in all groups."""
 
     title: str
-    bars: tuple[Bar, ...]
+    bars: tuple[Bar | None, ...]
     note: str = ""
     """Beside the bars."""
 
 
 def draw_bars(groups: Sequence[BarGroup], width: int) -> Image.Image:
-    """Groups one below the other."""
+    """Groups of at least one bar, one below the other."""
     from PIL import ImageDraw
 
-    heights = [_MARGIN + 24 + len(group.bars) * (_BAR + _GAP) for group in groups]
+    heights = [_MARGIN + _TITLE + sum(map(bool, group.bars)) * (_BAR + _GAP) for group in groups]
     picture = blank(width, sum(heights) + _MARGIN)
-    draw, text, top = ImageDraw.Draw(picture), font(_FONT_SIZE), _MARGIN
+    draw, text, top, end = ImageDraw.Draw(picture), font(_FONT_SIZE), _MARGIN, width - _RIGHT
     for group, height in zip(groups, heights, strict=True):
-        draw.text((_LEFT, top + 12), group.title, font=text, fill=TEXT, anchor="ls")
-        most, end = max(bar.value for bar in group.bars) or 1.0, width - _RIGHT
-        for index, bar in enumerate(group.bars):
-            y = top + 24 + index * (_BAR + _GAP)
-            length = round(bar.value / most * (end - _LEFT))
-            draw.rectangle([_LEFT, y, end, y + _BAR], fill=GRID)
-            draw.rectangle([_LEFT, y, _LEFT + max(1, length), y + _BAR], fill=COLOURS[index % len(COLOURS)])
-            inside = text.getlength(bar.name) + 2 * _INDENT < length
-            start = (_LEFT if inside else _LEFT + length) + _INDENT
-            draw.text((start, y + _BAR / 2), bar.name, font=text, fill=BACKGROUND if inside else TEXT, anchor="lm")
-            draw.text((end + 14, y + _BAR / 2), bar.text, font=text, fill=TEXT, anchor="lm")
-        if group.note:
-            draw.text((end, top + 12), group.note, font=text, fill=TEXT, anchor="rs")
+        draw.text((_LEFT, top + _TITLE / 2), group.title, font=text, fill=TEXT, anchor="ls")
+        draw.text((end, top + _TITLE / 2), group.note, font=text, fill=TEXT, anchor="rs")
+        most, y = max(bar.value for bar in group.bars if bar), top + _TITLE
+        for bar, colour in zip(group.bars, COLOURS, strict=False):
+            if bar is not None:
+                _draw_bar(draw, y, end, bar, bar.value / (most or 1), colour)
+                y += _BAR + _GAP
         top += height
     return picture
+
+
+def _draw_bar(
+    draw: ImageDraw.ImageDraw, y: int, end: int, bar: Bar, share: float, colour: tuple[int, int, int]
+) -> None:
+    """The name goes into the bar, or behind one that is too short for it."""
+    text, middle, length = font(_FONT_SIZE), y + _BAR / 2, round(share * (end - _LEFT))
+    draw.rectangle([_LEFT, y, end, y + _BAR], fill=GRID)
+    draw.rectangle([_LEFT, y, _LEFT + max(1, length), y + _BAR], fill=colour)
+    inside = text.getlength(bar.name) + 2 * _INDENT < length
+    start, ink = (_LEFT, BACKGROUND) if inside else (_LEFT + length, TEXT)
+    draw.text((start + _INDENT, middle), bar.name, font=text, fill=ink, anchor="lm")
+    draw.text((end + 14, middle), bar.text, font=text, fill=TEXT, anchor="lm")

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 from ..errors import DummyForcingError
 from .frames import check_frames
@@ -120,8 +119,12 @@ def _ssim(x: Tensor, y: Tensor) -> float:
 
 def _window_means(maps: Tensor) -> Tensor:
     """Gaussian means of [N, H, W] over every window: [N, H - 10, W - 10]."""
-    offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
-    weights = (weights / weights.sum()).to(maps)
-    down = conv2d(maps[:, None], weights.view(1, 1, -1, 1))
-    return conv2d(down, weights.view(1, 1, 1, -1))[:, 0]
+    weights = [math.exp(-((place - WINDOW // 2) ** 2) / (2 * _SIGMA**2)) for place in range(WINDOW)]
+    for axis in (1, 2):
+        # Sums of slices: on a CPU many times as fast as a convolution of one channel.
+        size = maps.shape[axis] - WINDOW + 1
+        found = torch.zeros_like(maps.narrow(axis, 0, size))
+        for place, weight in enumerate(weights):
+            found.add_(maps.narrow(axis, place, size), alpha=weight / sum(weights))
+        maps = found
+    return maps

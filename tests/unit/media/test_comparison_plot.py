@@ -39,6 +39,12 @@ def test_bars_are_as_long_as_their_values():
     assert lengths[1] / lengths[0] == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_bar_keeps_its_colour_without_the_other():
+    pixels = draw_bars([BarGroup("KV memory", (None, COSTS[0].bars[1]))], 900)
+    assert (110, 190, 250) in colours(pixels) and (240, 120, 90) not in colours(pixels)
+    assert pixels.height < draw_bars(COSTS, 900).height
+
+
 def test_bars_of_nothing():
     assert draw_bars([BarGroup("KV memory", (Bar("a", 0.0, "0 B"),))], 900).width == 900
 
