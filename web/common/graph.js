@@ -1,5 +1,8 @@
 // ComfyUI's graph and its nodes.
 
+const LAID_OUT_MS = 1000;
+let added = 0; // elements
+
 /** The node of an execution id such as "5", or "12:5" in a subgraph; null if the graph has none. */
 export function findNode(root, executionId) {
   let [graph, node] = [root, null];
@@ -23,7 +26,8 @@ export function nodeFor(app, { workflow_id, node_id }) {
 
 /** Put an element on a node, below its inputs; `gone` is called when the node is removed. */
 export function addElement(app, node, name, element, leastHeight, gone) {
-  const widget = node.addDOMWidget(name, name, element, {
+  // A type of its own: Nodes 2.0 takes one that it knows on a node made anew, by an undo, for the one that is there.
+  const widget = node.addDOMWidget(name, `${name}_${++added}`, element, {
     serialize: false,
     hideOnZoom: false,
     getMinHeight: () => leastHeight,
@@ -34,10 +38,26 @@ export function addElement(app, node, name, element, leastHeight, gone) {
     gone();
     return removed?.apply(this, args);
   };
+  const bare = [...node.size];
   const [width, height] = node.computeSize();
-  node.setSize([Math.max(node.size[0], width), Math.max(node.size[1], height)]);
+  node.setSize([Math.max(bare[0], width), Math.max(bare[1], height)]);
+  saveSize(node, bare);
   forwardWheel(app, element);
   return widget;
+}
+
+/**
+ * That a node has grown for an element is no change of the workflow, which has to be undone before others can be: the
+ * size from before is what is saved, unless somebody gives the node another one.
+ */
+function saveSize(node, bare) {
+  let grown = null; // known when the renderer has laid out the node
+  setTimeout(() => (grown = [...node.size]), LAID_OUT_MS);
+  const serialise = node.onSerialize;
+  node.onSerialize = function (data) {
+    serialise?.call(this, data);
+    if (!grown || grown.every((side, axis) => side === node.size[axis])) data.size = [...bare];
+  };
 }
 
 /** On the classic canvas a widget lies above it, and the wheel would end there. */

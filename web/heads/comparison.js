@@ -58,6 +58,7 @@ export class Comparison {
     this.element.replaceChildren(none, ...groups.map(([label, maps]) => element("optgroup", { label }, ...maps.map(optionOf))));
     this.element.disabled = !groups.length;
     this.element.value = chosen;
+    this.element.title = this.element.selectedOptions[0].textContent;
   }
 
   /** What can be chosen: [label, [{ id, name, why }]], with the reason where it cannot. */

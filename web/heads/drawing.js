@@ -43,7 +43,7 @@ export function drawMap(canvas, theme, grid, { cells, forced, hovered, focused }
     if (marked) outline(draw, cell, css(theme.ink), Math.min(2, cell[2] / 4), 0);
     if (forced.has(head)) drawForced(draw, cell, colour);
   }
-  if (hovered !== null) outline(draw, grid.cell(hovered), css(theme.ink), 1.5, 1);
+  if (hovered !== null) outline(draw, grid.cell(hovered), css(theme.ink), 1.5, 1, [3, 2]);
   if (focused !== null) outline(draw, grid.cell(focused), theme.accent, 2, 1);
 }
 
@@ -99,12 +99,17 @@ function drawForced(draw, [x, y, width, height], colour) {
   draw.fill();
 }
 
-function outline(draw, [x, y, width, height], colour, line, outside) {
+function outline(draw, [x, y, width, height], colour, line, outside, dashes = []) {
   const shift = outside - line / 2;
   draw.strokeStyle = colour;
   draw.lineWidth = line;
+  draw.setLineDash(dashes);
   draw.strokeRect(x - shift, y - shift, width + 2 * shift, height + 2 * shift);
 }
 
 const percent = (mass) => (100 * mass).toFixed(0);
-const signed = (change) => `${change > 0 ? "+" : ""}${(100 * change).toFixed(0)}`.replace("-", "−");
+
+function signed(change) {
+  const rounded = Math.round(100 * change);
+  return `${["−", "", "+"][Math.sign(rounded) + 1]}${Math.abs(rounded)}`;
+}

@@ -8,7 +8,7 @@ import { EVENT, Protocol } from "./protocol.js";
 
 const NODES = ["DummyForcingProfileHeads", "DummyForcingPatch"];
 const WIDGET = "dummy_forcing_heads";
-const LEAST_HEIGHT = 440;
+const LEAST_HEIGHT = 500;
 
 export function headMap(app, api) {
   const protocol = new Protocol(api);

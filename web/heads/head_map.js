@@ -13,6 +13,7 @@ import { retainedCurve } from "./programming.js";
 import { drawCurve } from "./ratio_curve.js";
 import { Readout, spoken } from "./readout.js";
 import { KEYS, RoleMenu } from "./role_menu.js";
+import { DUMMY } from "./roles.js";
 import { buildView, showFigures } from "./view.js";
 import { differenceFigures, figures, mapName, percent } from "./words.js";
 
@@ -33,8 +34,9 @@ export class HeadMap {
     this.map = null;
     this.hovered = null; // the head under the pointer
     this.focused = null; // the head that keys act on
+    this.inUse = false; // whether keys act on the map
     this.listen();
-    this.resizes = new ResizeObserver(() => this.draw());
+    this.resizes = new ResizeObserver(() => this.resize());
     this.resizes.observe(this.view.map);
   }
 
@@ -56,14 +58,13 @@ export class HeadMap {
 
   /** What would be lost with the element: ComfyUI makes nodes anew when something is undone. */
   get state() {
-    const hasFocus = this.view.map.contains(document.activeElement);
-    return { focused: this.focused, hasFocus, comparison: this.comparison.state };
+    return { focused: this.focused, inUse: this.inUse, comparison: this.comparison.state };
   }
 
-  set state({ focused, hasFocus, comparison }) {
+  set state({ focused, inUse, comparison }) {
     this.focused = focused;
     this.comparison.state = comparison;
-    if (hasFocus) requestAnimationFrame(() => this.view.map.focus({ preventScroll: true }));
+    this.wantsFocus = inUse; // once it is on the page
   }
 
   /** End for good: the node is gone. */
@@ -71,6 +72,14 @@ export class HeadMap {
     this.map = null;
     this.resizes.disconnect();
     this.element.remove();
+  }
+
+  resize() {
+    if (this.wantsFocus && this.view.map.clientWidth) {
+      this.view.map.focus({ preventScroll: true });
+      this.wantsFocus = false;
+    }
+    this.draw();
   }
 
   // What people do.
@@ -83,8 +92,8 @@ export class HeadMap {
     map.addEventListener("pointerdown", (event) => (this.focused = at(event) ?? this.focused));
     map.addEventListener("click", (event) => this.open(at(event)));
     map.addEventListener("keydown", (event) => this.press(event));
-    map.addEventListener("focus", () => this.focus(this.focused ?? 0));
-    map.addEventListener("blur", () => this.draw());
+    map.addEventListener("focus", () => this.enterMap());
+    map.addEventListener("blur", () => this.leaveMap());
     clear.addEventListener("click", () => this.write("forced_roles", ""));
     ratio.addEventListener("input", () => this.settings.write("dummy_ratio", Number(ratio.value)));
     ratio.addEventListener("change", () => this.settings.commit());
@@ -92,6 +101,17 @@ export class HeadMap {
     ratio.addEventListener("pointerup", () => ratio.blur());
     this.menu.element.addEventListener("toggle", () => this.draw());
     this.element.addEventListener("pointerenter", () => this.enter());
+  }
+
+  enterMap() {
+    this.inUse = true;
+    this.focus(this.focused ?? 0);
+  }
+
+  /** The map also loses the focus when it is taken off the page, in some browsers just before that. */
+  leaveMap() {
+    setTimeout(() => (this.inUse &&= !this.view.map.isConnected || document.activeElement === this.view.map));
+    this.draw();
   }
 
   /** Somebody comes: a program may have set widgets, and zoomed the canvas; there may be other files. */
@@ -174,7 +194,10 @@ export class HeadMap {
     const { name, legend, clear, figures: list, problem, scale } = this.view;
     const { prediction, map } = this;
     name.textContent = name.title = prediction.asUsed ? mapName(map) : word("heads.predicted", { map: mapName(map) });
-    for (const [role, { count }] of legend.entries()) count.textContent = prediction.counts[role];
+    for (const [role, { entry, count }] of legend.entries()) {
+      count.textContent = prediction.counts[role];
+      entry.hidden = Boolean(this.change);
+    }
     clear.hidden = !prediction.forced.size || !this.settings.isOpen("forced_roles");
     clear.textContent = word("heads.clear", { count: prediction.forced.size });
     scale.hidden = !this.change;
@@ -184,7 +207,9 @@ export class HeadMap {
   }
 
   describeRatio() {
-    const { ratio, percent: output } = this.view;
+    const { ratio, percent: output, dummies } = this.view;
+    const { counts, roles } = this.prediction;
+    dummies.textContent = word("heads.count_of", { count: counts[DUMMY], heads: roles.length });
     ratio.disabled = !this.settings.isOpen("dummy_ratio");
     ratio.title = ratio.disabled ? word("heads.linked") : "";
     ratio.value = this.chosen.dummy_ratio;

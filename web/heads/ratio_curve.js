@@ -9,9 +9,9 @@ const INSET = 2; // half the slider's thumb, which stays inside of the track
 export function drawCurve(canvas, theme, curve, ratio) {
   const draw = begin(canvas);
   const [width, height] = [canvas.clientWidth - 2 * INSET, canvas.clientHeight];
-  const lowest = Math.min(...curve, 0.999);
+  const [lowest, highest] = [Math.min(...curve), Math.max(...curve)];
   const x = (part) => INSET + part * width;
-  const y = (kept) => 3 + ((1 - kept) / (1 - lowest)) * (height - 6);
+  const y = (kept) => 3 + ((highest - kept) / (highest - lowest || 1)) * (height - 6);
   const path = new Path2D();
   for (const [dummies, kept] of curve.entries()) path.lineTo(x(dummies / (curve.length - 1)), y(kept));
   const area = new Path2D(path);

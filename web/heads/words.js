@@ -13,7 +13,9 @@ export function roleName(role) {
 export const binName = (bin) => word(`heads.bin.${bin}`);
 
 /** 0.1234 -> "12.3 %" */
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${tenths(share)} %`;
+
+const tenths = (share) => (100 * share).toFixed(1);
 
 export function headName(map, at) {
   return word("heads.at", { layer: Math.floor(at / map.heads), head: at % map.heads });
@@ -21,28 +23,26 @@ export function headName(map, at) {
 
 /** What a map was made from, and when. */
 export function mapName({ origin, name, made }) {
-  const time = made ? new Date(1000 * made).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" }) : "";
+  const time = made ? new Date(1000 * made).toLocaleTimeString([], { hourCycle: "h23" }) : "";
   return [word(`heads.origin.${origin}`), time, name].filter(Boolean).join(" · ");
 }
 
 /** Numbers beside the slider: [name, value, explanation]. */
-export function figures(map, { roles, counts, retained, kv, flops }) {
+export function figures(map, { retained, kv, flops }) {
   const { latent_frames: frames } = map.costs;
   return [
     [word("heads.kept"), percent(retained), word("heads.kept_means")],
     [word("heads.kv"), percent(kv), word("heads.kv_means", { frames })],
     [word("heads.flops"), percent(flops), word("heads.flops_means", { frames })],
-    [word("heads.dummies"), word("heads.count_of", { count: counts[2], heads: roles.length }), ""],
   ];
 }
 
 /** Numbers of a comparison. */
 export function differenceFigures(here, there, { changed, common }) {
   return [
-    [word("heads.changed"), word("heads.count_of", { count: changed, heads: here.roles.length }), ""],
+    [word("heads.changed"), word("heads.of", { count: changed, heads: here.roles.length }), ""],
     [word("heads.common"), percent(common), word("heads.common_means")],
-    [word("heads.kept"), percent(here.retained), word("heads.kept_means")],
-    [word("heads.kept_there"), percent(there.retained), word("heads.kept_means")],
+    [word("heads.kept"), `${tenths(here.retained)} / ${percent(there.retained)}`, word("heads.kept_means")],
   ];
 }
 
