@@ -104,6 +104,15 @@ test("a forced head knows what it would be otherwise", () => {
   assert.equal(roleOtherwise(MAP, settings, forced, 3), SINK);
 });
 
+test("roles that a profile brings hold below those of the node", () => {
+  const made = { ...SETTINGS, forced_roles: "0:0=sink, 1:1=dummy", inherited_roles: "0:0=sink, 1:1=dummy" };
+  const used = { ...MAP, settings: made };
+  const node = { ...made, forced_roles: "" };
+  assert.ok(predict(used, node).asUsed);
+  const { roles, own, forced, asUsed } = predict(used, { ...node, forced_roles: "1:1=neighbor" });
+  assert.deepEqual([roles[0], roles[3], own.size, forced.size, asUsed], [SINK, NEIGHBOR, 1, 2, false]);
+});
+
 test("a difference counts roles that differ and dummies in common", () => {
   const here = { roles: Uint8Array.of(2, 2, 1, 0), masses: MASSES };
   const there = { roles: Uint8Array.of(2, 0, 1, 2), masses: MASSES.map((mass, at) => (at === 2 ? mass - 0.25 : mass)) };

@@ -165,7 +165,7 @@ export class HeadMap {
   /** Give a head a role whatever it attends to; null leaves it to the programming again. */
   force(head, role) {
     if (!this.settings.isOpen("forced_roles")) return;
-    this.write("forced_roles", formatForced(withForced(this.prediction.forced, head, role), this.map));
+    this.write("forced_roles", formatForced(withForced(this.prediction.own, head, role), this.map));
     this.view.map.focus({ preventScroll: true });
   }
 
@@ -198,8 +198,8 @@ export class HeadMap {
       count.textContent = prediction.counts[role];
       entry.hidden = Boolean(this.change);
     }
-    clear.hidden = !prediction.forced.size || !this.settings.isOpen("forced_roles");
-    clear.textContent = word("heads.clear", { count: prediction.forced.size });
+    clear.hidden = !prediction.own.size || !this.settings.isOpen("forced_roles");
+    clear.textContent = word("heads.clear", { count: prediction.own.size });
     scale.hidden = !this.change;
     const found = this.change ? differenceFigures(prediction, this.there, this.change) : figures(map, prediction);
     showFigures(list, found);

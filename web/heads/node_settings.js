@@ -16,7 +16,8 @@ export class NodeSettings {
 
   /** What the widgets say; `made`, the settings of a map, where there is no widget or a link has taken its place. */
   read(made) {
-    return Object.fromEntries(NAMES.map((name) => [name, this.isOpen(name) ? this.#widget(name).value : made[name]]));
+    const open = NAMES.filter((name) => this.isOpen(name)).map((name) => [name, this.#widget(name).value]);
+    return { ...made, ...Object.fromEntries(open) };
   }
 
   /** Whether a value can be set here. */

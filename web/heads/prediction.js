@@ -5,14 +5,19 @@ import { parseForced, withForced } from "./forced_roles.js";
 import { programHeads, retainedMass } from "./programming.js";
 import { countRoles } from "./roles.js";
 
-/** settings: as a map's. `asUsed` says that they are those of the run itself, whose roles are then taken as they were. */
+/**
+ * settings: as a map's. Of the forced roles, `own` are those that the node sets over what its profile brings. `asUsed`
+ * says that the settings are those of the run itself, whose roles are then taken as they were.
+ */
 export function predict(map, settings) {
-  const { forced, unread } = parseForced(settings.forced_roles, map);
-  const asUsed = sameRoles(settings, map);
+  const { forced: own, unread } = parseForced(settings.forced_roles, map);
+  const forced = new Map([...parseForced(settings.inherited_roles, map).forced, ...own]);
+  const asUsed = sameRoles(settings, forced, map);
   const roles = asUsed ? map.roles : programHeads(map.masses, programme(settings, forced));
   return {
     roles,
     forced,
+    own,
     unread,
     asUsed,
     counts: countRoles(roles),
@@ -28,9 +33,9 @@ export function roleOtherwise(map, settings, forced, head) {
 
 const programme = ({ dummy_ratio: ratio, cost }, forced) => ({ ratio, cost, forced });
 
-function sameRoles(settings, map) {
+function sameRoles(settings, forced, map) {
   const made = map.settings;
   if (settings.dummy_ratio !== made.dummy_ratio || settings.cost !== made.cost) return false;
-  const [{ forced: one }, { forced: other }] = [settings, made].map((each) => parseForced(each.forced_roles, map));
-  return one.size === other.size && [...one].every(([head, role]) => other.get(head) === role);
+  const { forced: used } = parseForced(made.forced_roles, map);
+  return forced.size === used.size && [...forced].every(([head, role]) => used.get(head) === role);
 }
