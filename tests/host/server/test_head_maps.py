@@ -184,6 +184,28 @@ def test_a_damaged_file_says_so_without_its_path(server, done):
         (folder(server) / "other.safetensors").unlink()
 
 
+def test_no_file_harms_the_server(server, done):
+    """A hundred profiles with some bytes changed: a map in valid JSON, or 400."""
+    whole, source, found = (folder(server) / SAVED).read_bytes(), random.Random(1), set()
+    files = [folder(server) / f"damaged {number}.safetensors" for number in range(100)]
+    for file in files:
+        data = bytearray(whole)
+        for _ in range(source.choice([1, 2, 30])):
+            data[source.randrange(source.choice([2000, len(data)]))] = source.choice(b'0-19.e"{}[],:nN \\\xff\x00')
+        file.write_bytes(data)
+    try:
+        for name, number in saved(server).items():
+            status, _, body = ask(server, "GET", f"{MAPS}/saved/{number}")
+            found.add(status)
+            answer = json.loads(body, parse_constant=pytest.fail)
+            assert status == 200 or (status == 400 and len(answer["error"]) <= 500), (name, status)
+            assert str(server.folder) not in body.decode(), name
+    finally:
+        for file in files:
+            file.unlink()
+    assert found == {200, 400} and "Error handling request" not in server.log
+
+
 def test_a_file_that_has_gone(server, done):
     shutil.copy(folder(server) / SAVED, folder(server) / "gone.safetensors")
     number = saved(server)["gone.safetensors"]
