@@ -1,10 +1,10 @@
 // The comparison in a real browser, in front of a real ComfyUI: `make test-browser`.
 //
-//   node compare.mjs URL OUTPUT [--only=classic|nodes2|classic_runs|nodes2_runs]
+//   node compare.mjs URL OUTPUT [--only=classic|nodes2|classic_runs|nodes2_runs|stops]
 //
 // In both renderers: of two clips of known colours the wipe shows as much of each as it says, moved by drag, by keys
 // and by a double click; the difference is the difference; a click on a curve goes there; all is there again after a
-// reload, on a small node too. Then two runs of the toy world, with their bars.
+// reload, on a small node too. Then two runs of the toy world, with their bars, and a comparison that is stopped.
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
@@ -15,7 +15,8 @@ import { enter, fit, runToEnd, settle } from "../../../tools/canvas/canvas.mjs";
 import { loadGraph, readWorkflow, runTests } from "./page.mjs";
 
 const [RED, GREEN, BLUE] = [0xff0000, 0x00ff00, 0x0000ff];
-const [WIDTH, HEIGHT, FRAMES] = [124, 60, 40]; // a width that is no multiple of a JPEG block
+const SHORT = { WIDTH: 124, HEIGHT: 60, FRAMES: 40 }; // a width that is no multiple of a JPEG block
+const LONG = { WIDTH: 256, HEIGHT: 256, FRAMES: 4000 }; // longer than the test
 const NODE = "DummyForcingCompare";
 const LENGTH = 57; // frames of a run: long enough for heads to forget
 const ROOT = ".dummy-forcing-compare";
@@ -29,6 +30,7 @@ const tests = {
   nodes2: (open) => colours(open, "nodes2"),
   classic_runs: (open) => runs(open, "classic"),
   nodes2_runs: (open) => runs(open, "nodes2"),
+  stops,
 };
 const { failed } = await runTests(tests, url, options.only);
 process.exit(failed ? 1 : 0);
@@ -38,7 +40,7 @@ async function colours(open, name) {
   const page = await open(settings(name === "nodes2"));
   const shot = (part) => page.screenshot({ path: join(output, `${name}_${part}.png`) });
   await loadGraph(page, emptyGraph());
-  await page.evaluate(build, { RED, GREEN, BLUE, WIDTH, HEIGHT, FRAMES, NODE, fresh: Math.floor(1e6 * Math.random()) });
+  await page.evaluate(build, clips(SHORT));
   assert.equal((await runToEnd(page)).type, "execution_success");
   await atTheEnd(page);
   await shot("1_colours");
@@ -63,6 +65,25 @@ async function colours(open, name) {
   await page.evaluate((type) => window.app.graph.remove(window.app.graph.nodes.find((node) => node.type === type)), NODE);
   await page.locator(ROOT).waitFor({ state: "detached" });
   await page.close();
+}
+
+/** Long clips, compared until somebody presses stop: what there is stays, and the nodes behind go on. */
+async function stops(open) {
+  const page = await open(settings(false));
+  await loadGraph(page, emptyGraph());
+  await page.evaluate(build, clips(LONG));
+  const end = runToEnd(page);
+  await page.getByText("chunk 3/250").waitFor();
+  await page.screenshot({ path: join(output, "8_under_way.png") });
+  await page.getByRole("button", { name: "Stop and keep what is finished" }).click();
+  assert.equal((await end).type, "execution_success");
+  await page.getByText(/^stopped after chunk \d+\/250$/).waitFor();
+  await page.waitForFunction((root) => document.querySelector(`${root} [aria-label^="PSNR"] path`)?.getAttribute("d"), ROOT);
+  await page.close();
+}
+
+function clips(size) {
+  return { RED, GREEN, BLUE, NODE, ...size, fresh: Math.floor(1e6 * Math.random()) };
 }
 
 function emptyGraph() {
