@@ -83,7 +83,7 @@ function expectedGraph(name) {
 }
 
 function nodesOf({ nodes }) {
-  return nodes.map(({ id, type, mode, title }) => ({ id, type, mode, title })).sort((one, other) => one.id - other.id);
+  return nodes.map(({ id, type, mode }) => ({ id, type, mode })).sort((one, other) => one.id - other.id);
 }
 
 function read(file) {
