@@ -44,22 +44,18 @@ test-host:
 	    COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' -m pytest tests/host -m "not heavy and not gpu"; \
 	fi
 
-# These need Node.js and Chromium (Debian: apt-get install chromium nodejs npm).
+# These need Node.js and Chromium (Debian: apt-get install chromium nodejs npm), and run beside a ComfyUI of their own.
+SERVED = COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py
 test-browser:
 	cd tools/canvas && npm install --no-audit --no-fund
-	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
-	    --pack=tests/web/browser/numbered_stream node tests/web/browser/live.mjs {url} out/browser
-	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
-	    node tests/web/browser/compare.mjs {url} out/browser/compare
-	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
-	    node tests/web/browser/languages.mjs {url} out/browser/languages
-	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
-	    node tests/web/browser/templates.mjs {url} out/browser/templates
+	$(SERVED) --pack=tests/web/browser/numbered_stream node tests/web/browser/live.mjs {url} out/browser
+	$(SERVED) node tests/web/browser/compare.mjs {url} out/browser/compare
+	$(SERVED) node tests/web/browser/languages.mjs {url} out/browser/languages
+	$(SERVED) node tests/web/browser/templates.mjs {url} out/browser/templates
 
 screenshots:
 	cd tools/canvas && npm install --no-audit --no-fund
-	COMFYUI_PATH='$(COMFYUI)' '$(HOST_PYTHON)' tests/host/server/comfy_server.py \
-	    node tools/canvas/canvas_screenshots.mjs {url} out/screenshots workflows/*.json --queue
+	$(SERVED) node tools/canvas/canvas_screenshots.mjs {url} out/screenshots workflows/*.json --queue
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
