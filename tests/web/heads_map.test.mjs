@@ -11,7 +11,7 @@ import { figures, headName, mapName, standing } from "../../web/heads/words.js";
 
 useWords(JSON.parse(readFileSync("locales/en/main.json")).dummyForcing);
 
-const SETTINGS = { dummy_ratio: 0.5, cost: "normalised", forced_roles: "", local_context: 1, packed_frames: 1 };
+const SETTINGS = { dummy_ratio: 0.5, cost: "normalised", forced_roles: "", inherited_roles: "", local_context: 1, packed_frames: 1 };
 const RAW = {
   id: "a",
   node_id: "5",
@@ -144,6 +144,7 @@ test("a map says where it comes from", () => {
 test("a head says what it is", () => {
   assert.equal(standing({ role: 0 }), "sink");
   assert.equal(standing({ role: 1, otherwise: 2 }), "neighbor forced, else dummy");
+  assert.equal(standing({ role: 1, otherwise: null }), "neighbor, forced by the profile");
   assert.equal(standing({ role: 0, there: 2 }), "sink here, dummy there");
   assert.equal(standing({ role: 0, there: 0 }), "sink");
 });

@@ -9,7 +9,7 @@ import { dummiesFor, programHeads, retainedCurve, retainedMass } from "../../web
 import { DUMMY, NEIGHBOR, SINK, countRoles } from "../../web/heads/roles.js";
 
 const { cases } = JSON.parse(readFileSync(new URL("../data/head_programming.json", import.meta.url)));
-const SETTINGS = { dummy_ratio: 0.5, cost: "paper", forced_roles: "", local_context: 1, packed_frames: 1 };
+const SETTINGS = { dummy_ratio: 0.5, cost: "paper", forced_roles: "", inherited_roles: "", local_context: 1, packed_frames: 1 };
 const COSTS = { chunk_frames: 3, latent_frames: 21, fixed_flops: 100, flops_per_key_frame: 10 };
 
 // Costs 0.1 to 0.4; the third is a neighbor head, the others are sink heads.
@@ -98,10 +98,10 @@ test("a prediction has the run's own roles as long as its settings hold", () => 
 
 test("a forced head knows what it would be otherwise", () => {
   const settings = { ...SETTINGS, forced_roles: "0:0=sink, 1:1=dummy, nonsense" };
-  const { roles, forced, unread } = predict(MAP, settings);
+  const { roles, own, unread } = predict(MAP, settings);
   assert.deepEqual([[...roles], unread], [[SINK, DUMMY, NEIGHBOR, DUMMY], ["nonsense"]]);
-  assert.equal(roleOtherwise(MAP, settings, forced, 0), DUMMY);
-  assert.equal(roleOtherwise(MAP, settings, forced, 3), SINK);
+  assert.equal(roleOtherwise(MAP, settings, own, 0), DUMMY);
+  assert.equal(roleOtherwise(MAP, settings, own, 3), SINK);
 });
 
 test("roles that a profile brings hold below those of the node", () => {
@@ -111,6 +111,7 @@ test("roles that a profile brings hold below those of the node", () => {
   assert.ok(predict(used, node).asUsed);
   const { roles, own, forced, asUsed } = predict(used, { ...node, forced_roles: "1:1=neighbor" });
   assert.deepEqual([roles[0], roles[3], own.size, forced.size, asUsed], [SINK, NEIGHBOR, 1, 2, false]);
+  assert.equal(roleOtherwise(used, node, own, 3), DUMMY); // the profile's
 });
 
 test("a difference counts roles that differ and dummies in common", () => {

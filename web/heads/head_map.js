@@ -158,7 +158,7 @@ export class HeadMap {
     const { left, top, width: seen } = this.view.canvas.getBoundingClientRect();
     const zoom = seen / this.view.canvas.clientWidth;
     const cell = { left: left + zoom * x, top: top + zoom * y, bottom: top + zoom * (y + height) };
-    const forced = this.prediction.forced.get(head) ?? null;
+    const forced = this.prediction.own.get(head) ?? null;
     this.menu.open(this.map, head, cell, forced, this.otherwise(head), this.theme);
   }
 
@@ -246,14 +246,15 @@ export class HeadMap {
     else this.readout.show(this.map, head, this.about(head), this.other, this.theme);
   }
 
-  /** A head's role, here and in the other map, and what it would be were it not forced. */
+  /** A head's role, here and in the other map, and where it is forced, what it would be otherwise; null in a profile. */
   about(head) {
-    const otherwise = this.prediction.forced.has(head) ? this.otherwise(head) : undefined;
-    return { role: this.prediction.roles[head], otherwise, there: this.there?.roles[head] };
+    const { roles, own, forced } = this.prediction;
+    const otherwise = own.has(head) ? this.otherwise(head) : forced.has(head) ? null : undefined;
+    return { role: roles[head], otherwise, there: this.there?.roles[head] };
   }
 
   otherwise(head) {
-    return roleOtherwise(this.map, this.chosen, this.prediction.forced, head);
+    return roleOtherwise(this.map, this.chosen, this.prediction.own, head);
   }
 }
 

@@ -34,7 +34,8 @@ export const sameShape = (one, other) => one.layers === other.layers && one.head
 
 function checkSettings(settings) {
   check(isShare(settings?.dummy_ratio) && COSTS.includes(settings.cost), "settings");
-  check(typeof settings.forced_roles === "string" && settings.packed_frames >= 0, "settings");
+  check([settings.forced_roles, settings.inherited_roles].every((text) => typeof text === "string"), "settings");
+  check(settings.packed_frames >= 0, "settings");
   check(settings.local_context === null || settings.local_context >= 1, "settings");
 }
 

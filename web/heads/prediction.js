@@ -11,7 +11,7 @@ import { countRoles } from "./roles.js";
  */
 export function predict(map, settings) {
   const { forced: own, unread } = parseForced(settings.forced_roles, map);
-  const forced = new Map([...parseForced(settings.inherited_roles, map).forced, ...own]);
+  const forced = new Map([...inheritedRoles(map, settings), ...own]);
   const asUsed = sameRoles(settings, forced, map);
   const roles = asUsed ? map.roles : programHeads(map.masses, programme(settings, forced));
   return {
@@ -26,11 +26,13 @@ export function predict(map, settings) {
   };
 }
 
-/** The role that a forced head would have if it were not. */
-export function roleOtherwise(map, settings, forced, head) {
-  return programHeads(map.masses, programme(settings, withForced(forced, head, null)))[head];
+/** The role that a head has if the node does not force it; `own`: what the node forces. */
+export function roleOtherwise(map, settings, own, head) {
+  const forced = new Map([...inheritedRoles(map, settings), ...withForced(own, head, null)]);
+  return programHeads(map.masses, programme(settings, forced))[head];
 }
 
+const inheritedRoles = (map, settings) => parseForced(settings.inherited_roles, map).forced;
 const programme = ({ dummy_ratio: ratio, cost }, forced) => ({ ratio, cost, forced });
 
 function sameRoles(settings, forced, map) {

@@ -46,9 +46,10 @@ export function differenceFigures(here, there, { changed, common }) {
   ];
 }
 
-/** What a head is: its role, whether that is forced, and its role in another map. */
+/** What a head is: its role, whether that is forced, here (and what it is otherwise) or by a profile (null); and elsewhere. */
 export function standing({ role, otherwise, there }) {
   const name = roleName(role);
   if (there !== undefined && there !== role) return word("heads.roles_differ", { here: name, there: roleName(there) });
+  if (otherwise === null) return word("heads.forced_by_profile", { role: name });
   return otherwise === undefined ? name : word("heads.forced", { role: name, otherwise: roleName(otherwise) });
 }

@@ -1,6 +1,6 @@
 // The head map in a real browser, in front of a real ComfyUI: `make test-browser`.
 //
-//   node heads.mjs URL OUTPUT [--only=classic|nodes2|shapes]
+//   node heads.mjs URL OUTPUT [--only=classic|nodes2|shapes|shapes_light]
 //
 // In both renderers, of heads that are measured here: the map comes with the first run, its slider and the node's
 // dummy_ratio are one, roles are forced by click and by key, two runs are compared, and all of it is there after an
@@ -25,7 +25,8 @@ const settings = (nodes2) => ({ "Comfy.VueNodes.Enabled": nodes2, "Comfy.Workflo
 const tests = {
   classic: (open) => measured(open, false),
   nodes2: (open) => measured(open, true),
-  shapes,
+  shapes: (open) => shapes(open, "dark"),
+  shapes_light: (open) => shapes(open, "light"),
 };
 const { failed } = await runTests(tests, url, options.only);
 process.exit(failed ? 1 : 0);
@@ -109,6 +110,11 @@ function valueOf(page, name) {
   );
 }
 
+/** Keys as a person presses them: ComfyUI takes ones let go at once for the end of something else. */
+function press(page, keys) {
+  return page.keyboard.press(keys, { delay: 200 });
+}
+
 /** Wait for a value of the node, which ComfyUI makes anew when something is undone. */
 function becomes(page, name, value) {
   return page.waitForFunction(
@@ -158,12 +164,12 @@ async function slides(page, map, shot) {
   await settle(page);
   await shot("3_slid");
   assert.ok(await page.evaluate(() => window.app.extensionManager.workflow.activeWorkflow.isModified));
-  await page.keyboard.press("Control+z");
+  await press(page, "Control+z");
   await becomes(page, "dummy_ratio", 0.5);
   await map.waitFor();
   assert.deepEqual(await figuresOf(map), before);
   await settle(page);
-  await page.keyboard.press("Control+y");
+  await press(page, "Control+y");
   await becomes(page, "dummy_ratio", ratio);
   await settle(page);
   await slider.press("Home");
@@ -200,7 +206,7 @@ async function forces(page, map, shot) {
   await settle(page);
   await shot("5_forced");
 
-  await page.keyboard.press("Control+z");
+  await press(page, "Control+z");
   await becomes(page, "forced_roles", `${layer}:${head}=sink`);
   await settle(page);
   await page.keyboard.press("d");
@@ -238,9 +244,9 @@ async function compares(page, map, shot) {
   await map.getByText("attention kept").waitFor();
 }
 
-/** Maps of all shapes on one node, some of them none. */
-async function shapes(open) {
-  const page = await open({ ...settings(false), "Comfy.Workflow.Persist": false });
+/** Maps of all shapes on one node, some of them none; in a dark or a light theme. */
+async function shapes(open, palette) {
+  const page = await open({ ...settings(false), "Comfy.Workflow.Persist": false, "Comfy.ColorPalette": palette });
   const warnings = [];
   page.on("console", (message) => message.type() === "warning" && message.text().startsWith("Dummy Forcing") && warnings.push(message.text()));
   await loadGraph(page, readWorkflow(WORKFLOW));
@@ -252,7 +258,7 @@ async function shapes(open) {
     await page.mouse.move(...(await pointOn(map, 0.55, 0.3)));
     await map.getByText(/^Layer/).waitFor();
     await map.getByText(`${dummies} of ${layers * heads} heads`).waitFor();
-    await page.screenshot({ path: join(output, `shape_${layers}x${heads}.png`) });
+    await page.screenshot({ path: join(output, `${palette}_${layers}x${heads}.png`) });
     const others = await map.locator("option:disabled").allTextContents();
     assert.equal(others.filter((text) => /\(\d+ layers × \d+ heads\)$/.test(text)).length, index, `${others}`);
   }
@@ -285,7 +291,7 @@ function tellOfMap([layers, heads, made, type]) {
     name: `a model of ${layers} layers and ${heads} heads`,
     masses,
     roles: table(() => 2),
-    settings: { dummy_ratio: 0.4, cost: "normalised", forced_roles: "", local_context: 1, packed_frames: 1 },
+    settings: { dummy_ratio: 0.4, cost: "normalised", forced_roles: "", inherited_roles: "", local_context: 1, packed_frames: 1 },
     costs: { chunk_frames: 3, latent_frames: 21, fixed_flops: 12.1e12, flops_per_key_frame: 1.35e12 },
   };
   app.api.dispatchEvent(new CustomEvent("dummy_forcing.head_map", { detail }));
