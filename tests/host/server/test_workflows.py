@@ -71,7 +71,8 @@ def test_links_join_equal_types(graph, info):
         socket = nodes[target]["inputs"][entrance]
         wanted = input_type(socket["name"], info[nodes[target]["type"]])
         assert kind == given, f"link {number}"
-        assert wanted == "*" or given in wanted.split(","), f"link {number}: {nodes[target]['type']}.{socket['name']}"
+        place = f"link {number}: {nodes[target]['type']}.{socket['name']}"
+        assert wanted == "*" or given in wanted.split(","), place
         assert number in nodes[source]["outputs"][output]["links"]
         assert socket["link"] == number
 
