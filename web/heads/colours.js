@@ -4,7 +4,7 @@
 const ROLES = { light: ["#0072B2", "#D98200", "#4A4A4A"], dark: ["#2C90D9", "#E8A02C", "#8C8C8C"] };
 const CHANGES = { light: ["#009E73", "#B5478F"], dark: ["#1FB58A", "#D97BB6"] }; // less, more
 const known = new Map(); // channels by colour
-const PALEST = 0.22; // never so pale that the role is lost
+const PALEST = 0.28; // never so pale that the role is lost
 
 /** The theme at an element, whose background and text it has: `paper` and `ink` as [r, g, b], colours of roles. */
 export function themeOf(element) {

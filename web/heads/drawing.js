@@ -43,7 +43,7 @@ export function drawMap(canvas, theme, grid, { cells, forced, hovered, focused }
     if (marked) outline(draw, cell, css(theme.ink), Math.min(2, cell[2] / 4), 0);
     if (forced.has(head)) drawForced(draw, cell, colour);
   }
-  if (hovered !== null) outline(draw, grid.cell(hovered), css(theme.ink), 1.5, 1, [3, 2]);
+  if (hovered !== null) outline(draw, grid.cell(hovered), css(theme.ink), 1.5, 1, grid.width >= 12 ? [3, 2] : []);
   if (focused !== null) outline(draw, grid.cell(focused), theme.accent, 2, 1);
 }
 

@@ -26,7 +26,7 @@ export class Readout {
     this.head.hidden = false;
     this.hint.hidden = true;
     this.name.textContent = headName(map, at);
-    this.role.textContent = standing(about);
+    this.role.textContent = this.role.parentElement.title = standing(about);
     for (const [bin, bar] of this.bars.entries()) {
       const [here, there] = [map, other].map((each) => each?.masses[3 * at + bin]);
       bar.here.style.cssText = `width: ${100 * here}%; background: ${css(theme.roles[bin])}`;
