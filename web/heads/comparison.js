@@ -18,6 +18,7 @@ export class Comparison {
     this.refused = new Map(); // ids of saved profiles that cannot be compared, and why
     this.element = element("select", { "aria-label": word("heads.compare") });
     this.notice = element("p", { class: "dummy-forcing-notice", role: "alert" });
+    for (const type of ["pointerenter", "focus"]) this.element.addEventListener(type, () => this.findSaved());
     this.element.addEventListener("change", () => this.#choose(this.element.value));
   }
 
@@ -49,7 +50,7 @@ export class Comparison {
   #fill() {
     const groups = this.#groups();
     const chosen = this.chosen?.id ?? "";
-    const known = groups.some(([, maps]) => maps.some(({ id }) => id === chosen));
+    const known = groups.some(([, maps]) => maps.some(({ id, why }) => id === chosen && !why));
     if (chosen && !known) return this.#take(null);
     const offered = JSON.stringify([chosen, groups]);
     if (offered === this.offered) return; // as it is: the list may be open

@@ -7,6 +7,7 @@ import { difference } from "./difference.js";
 import { changeCells, drawMap, roleCells } from "./drawing.js";
 import { formatForced, withForced } from "./forced_roles.js";
 import { Grid } from "./grid.js";
+import { sameShape } from "./map_data.js";
 import { NodeSettings } from "./node_settings.js";
 import { predict, roleOtherwise } from "./prediction.js";
 import { retainedCurve } from "./programming.js";
@@ -42,7 +43,7 @@ export class HeadMap {
 
   /** Take another map of the node. */
   update(map) {
-    if (this.map && this.map.layers * this.map.heads !== map.layers * map.heads) this.hovered = this.focused = null;
+    if (this.map && !sameShape(this.map, map)) this.hovered = this.focused = null;
     this.map = map;
     this.view.map.setAttribute("aria-rowcount", map.layers);
     this.view.map.setAttribute("aria-colcount", map.heads);
@@ -86,7 +87,10 @@ export class HeadMap {
 
   listen() {
     const { map, ratio, clear } = this.view;
-    const at = (event) => this.grid?.at(...this.place(event)) ?? null;
+    const at = ({ clientX, clientY }) => {
+      const { left, top, zoom } = this.onScreen;
+      return this.grid?.at((clientX - left) / zoom, (clientY - top) / zoom) ?? null;
+    };
     map.addEventListener("pointermove", (event) => this.hover(at(event)));
     map.addEventListener("pointerleave", () => this.hover(null));
     map.addEventListener("pointerdown", (event) => (this.focused = at(event) ?? this.focused));
@@ -100,7 +104,7 @@ export class HeadMap {
     // With the slider in focus ComfyUI leaves Ctrl+Z to the browser, which has nothing to undo there.
     ratio.addEventListener("pointerup", () => ratio.blur());
     this.menu.element.addEventListener("toggle", () => this.draw());
-    this.element.addEventListener("pointerenter", () => this.enter());
+    this.element.addEventListener("pointerenter", () => this.describe()); // a program may have set widgets, or zoomed
   }
 
   enterMap() {
@@ -114,17 +118,10 @@ export class HeadMap {
     this.draw();
   }
 
-  /** Somebody comes: a program may have set widgets, and zoomed the canvas; there may be other files. */
-  enter() {
-    this.describe();
-    this.comparison.findSaved();
-  }
-
-  /** Where on the map an event is, in the map's own pixels: ComfyUI's canvas may be zoomed. */
-  place({ clientX, clientY }) {
+  /** Where the map is on the screen, and how much larger than its own pixels: ComfyUI's canvas may be zoomed. */
+  get onScreen() {
     const { left, top, width } = this.view.canvas.getBoundingClientRect();
-    const zoom = width / this.view.canvas.clientWidth;
-    return [(clientX - left) / zoom, (clientY - top) / zoom];
+    return { left, top, zoom: width / this.view.canvas.clientWidth };
   }
 
   hover(head) {
@@ -154,9 +151,8 @@ export class HeadMap {
   open(head) {
     if (head === null || !this.settings.isOpen("forced_roles")) return;
     this.focus(head);
-    const [x, y, width, height] = this.grid.cell(head);
-    const { left, top, width: seen } = this.view.canvas.getBoundingClientRect();
-    const zoom = seen / this.view.canvas.clientWidth;
+    const [x, y, , height] = this.grid.cell(head);
+    const { left, top, zoom } = this.onScreen;
     const cell = { left: left + zoom * x, top: top + zoom * y, bottom: top + zoom * (y + height) };
     const forced = this.prediction.own.get(head) ?? null;
     this.menu.open(this.map, head, cell, forced, this.otherwise(head), this.theme);

@@ -3,8 +3,8 @@
 //   node heads.mjs URL OUTPUT [--only=classic|nodes2|shapes|shapes_light]
 //
 // In both renderers, of heads that are measured here: the map comes with the first run, its slider and the node's
-// dummy_ratio are one, roles are forced by click and by key, two runs are compared, and all of it is there after an
-// undo and after a reload. Then maps of other shapes, and what is no map.
+// dummy_ratio are one, roles are forced by click and by key, runs and a file are compared, and all of it is there after
+// an undo and after a reload; heads measured while a video is made show on the patch. Then maps of other shapes, and what is no map.
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
@@ -60,6 +60,17 @@ async function measured(open, nodes2) {
   await look(page, PATCH);
   await settle(page);
   await shot("7_patch_after_reload");
+
+  await page.evaluate(
+    ([patchType, streamType]) => {
+      const [patch, stream] = [patchType, streamType].map((type) => window.app.graph.nodes.find((node) => node.type === type));
+      patch.disconnectInput(patch.findInputSlot("profile"));
+      stream.widgets.find(({ name }) => name === "length").value = 21; // two chunks: the second is measured
+    },
+    [PATCH, STREAM],
+  );
+  await run(page);
+  await page.locator(HEADS, { has: page.locator(".dummy-forcing-name", { hasText: "from the video" }) }).waitFor();
 
   await page.evaluate((type) => window.app.graph.remove(window.app.graph.nodes.find((node) => node.type === type)), PROFILE);
   await map.waitFor({ state: "detached" });
@@ -240,6 +251,11 @@ async function compares(page, map, shot) {
   assert.match(await rolesOf(await pointOn(map, 0.5, 0.5)), /% \/ .*%/);
   await settle(page);
   await shot("6_compared");
+  const saved = choice.locator("optgroup[label='Saved profiles'] option");
+  await saved.first().waitFor({ state: "attached" });
+  await choice.selectOption(await saved.first().getAttribute("value"));
+  await map.getByText("100.0 %", { exact: true }).waitFor(); // of the dummies: it was saved by this very run
+  assert.match((await figuresOf(map))[0], /^0 of /);
   await choice.selectOption("");
   await map.getByText("attention kept").waitFor();
 }
