@@ -29,12 +29,12 @@ async function languages(open, nodes2) {
   });
   await runToEnd(page);
   await says(page, ["已完成", "播放"]);
+  await settle(page);
+  await page.screenshot({ path: join(output, `chinese_${nodes2 ? "nodes2" : "classic"}.png`) });
   for (const [language, words] of Object.entries(WORDS)) {
     await choose(page, language);
     await says(page, words);
   }
-  await settle(page);
-  await page.screenshot({ path: join(output, `korean_${nodes2 ? "nodes2" : "classic"}.png`) });
   await page.close();
 }
 
