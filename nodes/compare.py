@@ -21,7 +21,7 @@ from ..core.stream.tally import Standing
 from .compared_clips import check_sizes, differences, frame_rate_of, open_clip, report_of
 from .comparison import Comparison, label
 from .live_stream import LiveStream, StreamSize
-from .live_streams import STREAMS
+from .live_streams import OUTPUT, STREAMS
 from .live_video import place_of
 from .types import RunType
 
@@ -72,15 +72,15 @@ class CompareVideos(io.ComfyNode):
         clips = open_clip(a), open_clip(b)
         check_sizes(clips[0], WINDOW)
         labels = label(label_a, "A"), label(label_b, "B")
-        found = _compare(cls.hidden, clips, labels, (report_of(a), report_of(b)))
+        found, stream_id = _compare(cls.hidden, clips, labels, (report_of(a), report_of(b)))
         report = found.describe()
         picture = draw_comparison(found.quality, labels, found.frame_rate, found.bars())
         plot = pixels_of(picture)[None].float() / 255
-        return io.NodeOutput(report, plot, ui=ui.PreviewText(report))
+        return io.NodeOutput(report, plot, ui={**ui.PreviewText(report).as_dict(), OUTPUT: [stream_id]})
 
 
-def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports: tuple) -> Comparison:
-    """Both from the first frame to the last of the shorter one, or as far as nobody says stop."""
+def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports: tuple) -> tuple[Comparison, str]:
+    """Both from the first frame to the last of the shorter one, or as far as nobody says stop; the stream's id."""
     a, b = clips
     pairs, meter, rate = Pairs(a, b), QualityMeter(), frame_rate_of(a, b)
     total = min(a.frames, b.frames) if a.frames and b.frames else None
@@ -102,7 +102,7 @@ def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports:
             if stream.stop_asked:
                 break
         stream.compare(found().state())
-    return found()
+    return found(), stream.id
 
 
 @contextlib.contextmanager

@@ -7,6 +7,8 @@ from typing import Any
 
 from comfy_execution.utils import get_executing_context
 
+_MOST_PROMPTS = 100  # that are looked through, the newest
+
 
 @dataclass(frozen=True)
 class NodePlace:
@@ -37,6 +39,23 @@ def running_workflow_id() -> str | None:
     running, _ = server.prompt_queue.get_current_queue_volatile()
     extras = [item[3] for item in running if item[1] == context.prompt_id]  # number, id, prompt, extra data, ...
     return workflow_id_of(extras[0].get("extra_pnginfo")) if extras else None
+
+
+def outputs_of(workflow_id: str, key: str) -> list[tuple[str, Any]]:
+    """What nodes of a graph have said under a key of their `ui`, oldest first: (node id, value).
+
+    ComfyUI says the same for a node whose output it took from its cache, which may have been made by the same node
+    of another graph, such as the same template opened twice.
+    """
+    server = prompt_server()
+    if server is None:
+        return []
+    found = []
+    for past in server.prompt_queue.get_history(max_items=_MOST_PROMPTS).values():
+        _, _, _, extra, *_ = past["prompt"]
+        if workflow_id_of(extra.get("extra_pnginfo")) == workflow_id:
+            found += [(node, each) for node, said in past["outputs"].items() for each in (said or {}).get(key, ())]
+    return found
 
 
 def tell_browsers(event: str, data: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
 
     @routes.get(PREFIX)
     async def list_streams(request: web.Request) -> web.Response:
-        return answer({"streams": [stream.state() for stream in streams.of_workflow(workflow_id(request))]})
+        return answer({"streams": streams.states_of(workflow_id(request))})
 
     @routes.get(one)
     async def get_state(request: web.Request) -> web.Response:

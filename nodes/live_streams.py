@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..core.media.frame_pack import QUALITY
-from .frontend import tell_browsers
+from .frontend import outputs_of, tell_browsers
 from .live_stream import LiveStream, PromptMark, StreamPlace, StreamSize
 
 EVENT = "dummy_forcing.stream"
+OUTPUT = "dummy_forcing_stream"
+"""Under which a node names its stream in its `ui`."""
 FOLDER = "dummy_forcing_live"
 MOST_STREAMS = 64
 MOST_BYTES = 2 * 2**30
@@ -59,6 +61,15 @@ class LiveStreams:
         """Streams made by the nodes of a workflow, oldest first."""
         with self._lock:
             return [stream for stream in self._streams.values() if stream.place.workflow_id == workflow_id]
+
+    def states_of(self, workflow_id: str) -> list[dict[str, Any]]:
+        """Of a workflow, as pages are told, oldest first: its streams, and those that its nodes took from a cache."""
+        states = {stream.id: stream.state() for stream in self.of_workflow(workflow_id)}
+        for node_id, stream_id in outputs_of(workflow_id, OUTPUT):
+            stream = self._streams.get(stream_id)
+            if stream is not None and stream_id not in states:
+                states[stream_id] = {**stream.state(), "node_id": node_id, "workflow_id": workflow_id}
+        return sorted(states.values(), key=lambda state: state["started"])
 
     def _changed(self, stream: LiveStream) -> None:
         self._make_room()

@@ -14,7 +14,7 @@ from ..core.stream.tally import Standing, pixel_frames
 from .frontend import workflow_id_of
 from .live_prompts import LivePrompts, prompt_marks
 from .live_stream import LiveStream, Status, StreamPlace, StreamSize
-from .live_streams import STREAMS
+from .live_streams import OUTPUT, STREAMS
 from .plan import VideoPlan
 from .prompt_texts import find_later_texts, find_text
 
@@ -31,6 +31,11 @@ class LiveVideo:
     def has_player(self) -> bool:
         """Whether the run comes from the frontend, where the node plays the video itself."""
         return self._stream.place.workflow_id is not None
+
+    @property
+    def output(self) -> dict[str, list[str]]:
+        """For the node's `ui`: which stream shows what it made."""
+        return {OUTPUT: [self._stream.id]}
 
     def check_stop(self) -> None:
         """End the sampling as ComfyUI's own stop does, but of this video alone."""

@@ -204,7 +204,7 @@ class StreamARVideo(io.ComfyNode):
         report = view.tally.report(time.perf_counter() - started)
         latents = {"samples": model.model.process_latent_out(torch.cat(recording.latents, dim=2))}
         # Not as "images": the frontend would take the last preview, which stays on the node, for this video.
-        made = {"video": [ui.SavedResult(file, subfolder, io.FolderType.temp)]}
+        made = {"video": [ui.SavedResult(file, subfolder, io.FolderType.temp)], **live.output}
         clip, run = InputImpl.VideoFromFile(str(path)), VideoRun(str(path), report)
         return io.NodeOutput(clip, latents, _describe(report), run, ui=made)
 

@@ -53,6 +53,8 @@ export function streamPlayers(app, api, { name, node: kind, widget, leastHeight,
       api.addEventListener(EVENT, ({ detail }) => show(detail));
       api.addEventListener("execution_start", ({ detail }) => own.add(detail.prompt_id)); // only the page that queued hears it
       api.addEventListener("reconnected", refresh);
+      // What ComfyUI took from its cache nobody tells of; the server knows it once the prompt has left its queue.
+      api.addEventListener("execution_success", () => api.addEventListener("status", refresh, { once: true }));
     },
     afterConfigureGraph: refresh,
   };

@@ -115,6 +115,17 @@ def test_streams_are_listed_for_their_workflow_only(server, done):
             server.get(STREAMS + query)
 
 
+def test_what_comes_out_of_the_cache_is_shown_in_the_other_graph_too(server, prompt):
+    """The same template opened twice: ComfyUI runs its nodes once."""
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    same = prompt(9)
+    made = [server.run(same, workflow_id) for workflow_id in (first, second)]
+    assert NODE in made[0].executed and not [e for e in made[1].events if e.type == EVENT]  # nothing was made anew
+    (state,), (shown,) = listed(server, first), listed(server, second)
+    assert shown == {**state, "workflow_id": second}
+    assert unpack(server.get_bytes(f"{path_of(shown)}/chunks/0"))
+
+
 def test_an_id_of_another_prompt_finds_nothing(server, done):
     _, state = done
     for end in ("", "/chunks/0"):
