@@ -63,7 +63,7 @@ class LiveStreams:
             return [stream for stream in self._streams.values() if stream.place.workflow_id == workflow_id]
 
     def states_of(self, workflow_id: str) -> list[dict[str, Any]]:
-        """Of a workflow, as pages are told, oldest first: its streams, and those that its nodes took from a cache."""
+        """States of what a workflow's nodes have made or taken from a cache, oldest first."""
         states = {stream.id: stream.state() for stream in self.of_workflow(workflow_id)}
         for node_id, stream_id in outputs_of(workflow_id, OUTPUT):
             stream = self._streams.get(stream_id)
