@@ -38,11 +38,13 @@ async function measured(open, nodes2) {
   await loadGraph(page, readWorkflow(WORKFLOW));
   assert.equal(await page.locator(HEADS).count(), 0, "no map before heads have been measured");
   await makeQuick(page);
+  const saved = await savedValues(page);
   await run(page);
   await look(page, PROFILE);
   const map = page.locator(HEADS, { has: page.locator(".dummy-forcing-name", { hasText: "measured" }) });
   await map.waitFor();
   assert.equal(await page.locator(HEADS).count(), 2, "one on the profile, one on the patch");
+  assert.deepEqual(await savedValues(page), saved, "the map is no part of the workflow");
   await shot("1_measured");
 
   await hovers(page, map, shot);
@@ -119,6 +121,11 @@ function valueOf(page, name) {
     ([type, name]) => window.app.graph.nodes.find((node) => node.type === type).widgets.find((widget) => widget.name === name).value,
     [PROFILE, name],
   );
+}
+
+/** What a file of the workflow holds of the profile node's widgets. */
+function savedValues(page) {
+  return page.evaluate((type) => window.app.graph.serialize().nodes.find((node) => node.type === type).widgets_values, PROFILE);
 }
 
 /** Keys as a person presses them: ComfyUI takes ones let go at once for the end of something else. */
