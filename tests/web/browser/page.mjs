@@ -9,12 +9,13 @@ import { OF_THE_FRONTEND, launch, openPage, settle } from "../../../tools/canvas
  * where `open(settings)` gives a page with these settings of ComfyUI. Prints what went wrong.
  */
 export async function runTests(tests, url, only = "") {
+  const chosen = Object.entries(tests).filter(([name]) => !only || name === only);
+  if (!chosen.length) throw new Error("no such test");
   const browser = await launch();
   const [measured, problems] = [{}, []];
   const machine = { system: `${type()} ${release()}`, cores: cpus().length, load: loadavg()[1], browser: browser.version() };
   try {
-    for (const [name, test] of Object.entries(tests)) {
-      if (only && only !== name) continue;
+    for (const [name, test] of chosen) {
       const wrong = [];
       try {
         measured[name] = await test((settings) => openStrict(browser, url, wrong, settings));
