@@ -10,13 +10,13 @@ export function useWords(english, found = {}) {
 
 /** Fetch the texts of every language, so that another one is there at once. */
 export async function loadWords(api) {
-  languages = await (await api.fetchApi("/i18n")).json();
+  const all = await (await api.fetchApi("/i18n")).json(); // of every pack: what is not ours is let go
+  languages = Object.fromEntries(Object.entries(all).map(([name, { dummyForcing }]) => [name, dummyForcing]));
 }
 
 /** Use a language such as "zh" or "zh-TW"; English where we have neither that nor its like. */
 export function speak(language = "en") {
-  const of = (name) => languages[name]?.dummyForcing;
-  useWords(of("en"), of(language) ?? of(language.split("-")[0]));
+  useWords(languages.en, languages[language] ?? languages[language.split("-")[0]]);
 }
 
 /** The text of a key, with values in place of its {names}. */
