@@ -73,7 +73,7 @@ async function stops(open) {
   await loadGraph(page, emptyGraph());
   await page.evaluate(build, clips(LONG));
   const end = runToEnd(page);
-  await page.getByText("chunk 3/250").waitFor();
+  await page.getByText(/^chunk ([3-9]|\d{2,3})\/250$/).waitFor(); // it may be fast
   await page.screenshot({ path: join(output, "8_under_way.png") });
   await page.getByRole("button", { name: "Stop and keep what is finished" }).click();
   assert.equal((await end).type, "execution_success");
