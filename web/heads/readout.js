@@ -11,7 +11,7 @@ export class Readout {
     this.role = element("span", {});
     this.bars = BINS.map(barOf);
     this.hint = element("p", { class: "dummy-forcing-hint" }, word("heads.hint"));
-    this.head = element("div", { class: "dummy-forcing-head" }, element("p", {}, this.name, " · ", this.role), ...this.bars.map(({ row }) => row));
+    this.head = element("div", { class: "dummy-forcing-readout-head" }, element("p", {}, this.name, " · ", this.role), ...this.bars.map(({ row }) => row));
     this.element = element("div", { class: "dummy-forcing-readout" }, this.hint, this.head);
     this.clear();
   }

@@ -36,7 +36,7 @@ export function buildView({ readout, menu, comparison, notice }) {
     { class: "dummy-forcing-heads", "aria-label": word("heads.map") },
     element("div", { class: "dummy-forcing-top" }, view.name, comparison),
     notice,
-    element("div", { class: "dummy-forcing-stage" }, view.map, view.clear),
+    element("div", { class: "dummy-forcing-map-stage" }, view.map, view.clear),
     element("div", { class: "dummy-forcing-legend" }, ...view.legend.map(({ entry }) => entry), view.scale),
     readout,
     element(
