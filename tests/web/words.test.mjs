@@ -48,7 +48,7 @@ test("every text that the modules ask for is there, and none besides", () => {
     .filter((name) => name.endsWith(".js"))
     .map((name) => readFileSync(join(WEB, name), "utf8"))
     .join("\n");
-  const asked = [...source.matchAll(/"((?:live|heads|compare)\.[\w.]+)"/g)].map(([, key]) => key);
+  const asked = [...source.matchAll(/"((?:live|heads|compare|server)\.[\w.]+)"/g)].map(([, key]) => key);
   const built = [...source.matchAll(/word\(`([\w.]+)\$\{\w+\}([\w.]*)`/g)].map(([, start, end]) => [start, end]);
   const isBuilt = (key) => built.some(([start, end]) => key.startsWith(start) && key.endsWith(end));
   assert.deepEqual(asked.filter((key) => !(key in english)), []);

@@ -1,25 +1,24 @@
 // The server's side of live streams: web/PROTOCOL.md.
 
-import { word } from "../common/words.js";
+import { Server } from "../common/server.js";
 import { refusal } from "./words.js";
 
 export const EVENT = "dummy_forcing.stream";
 const PREFIX = "/dummy_forcing/streams";
 
-export class Protocol {
-  /** api: ComfyUI's, with `fetchApi`. */
+export class Protocol extends Server {
   constructor(api) {
-    this.api = api;
+    super(api, refusal);
   }
 
   /** The streams of a workflow, oldest first. */
   async list(workflowId) {
-    return (await this.#json(`${PREFIX}?workflow_id=${encodeURIComponent(workflowId)}`)).streams;
+    return (await this.json(`${PREFIX}?workflow_id=${encodeURIComponent(workflowId)}`)).streams;
   }
 
   /** A chunk's bytes. */
   async chunk(state, index) {
-    return (await this.#ask(`${pathOf(state)}/chunks/${index}`)).arrayBuffer();
+    return (await this.ask(`${pathOf(state)}/chunks/${index}`)).arrayBuffer();
   }
 
   /** Another prompt from the next chunk on; gives the new state. */
@@ -33,22 +32,11 @@ export class Protocol {
   }
 
   #post(path, body) {
-    return this.#json(path, {
+    return this.json(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
-  }
-
-  async #json(path, options) {
-    return (await this.#ask(path, options)).json();
-  }
-
-  async #ask(path, options) {
-    const response = await this.api.fetchApi(path, options);
-    if (response.ok) return response;
-    const { code, error } = await response.json().catch(() => ({}));
-    throw new Error(code ? refusal(code) : (error ?? word("live.no_answer", { status: response.status })));
   }
 }
 
