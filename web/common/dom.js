@@ -16,9 +16,9 @@ export function keepFromCanvas(root, parts = "button, input") {
   }
 }
 
-/** Put a style sheet on the page, once. */
-export function loadStyles({ href }) {
-  if (![...document.styleSheets].some((sheet) => sheet.href === href) && !document.querySelector(`link[href="${href}"]`)) {
-    document.head.append(element("link", { rel: "stylesheet", href }));
+/** Put a part's style sheet on the page, once, behind the one that all parts share. */
+export function loadStyles(own) {
+  for (const { href } of [new URL("./part.css", import.meta.url), own]) {
+    if (!document.querySelector(`link[href="${href}"]`)) document.head.append(element("link", { rel: "stylesheet", href }));
   }
 }

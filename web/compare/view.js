@@ -9,7 +9,7 @@ export function buildView(player, below) {
   const difference = word("compare.difference", { times: AMPLIFIED });
   const view = {
     labels: [0, 1].map(() => element("span", { class: "dummy-forcing-label" })),
-    wipe: element("input", { class: "dummy-forcing-wipe", type: "range", min: 0, max: 100, step: 0.1 }),
+    wipe: element("input", { class: "dummy-forcing-over dummy-forcing-wipe", type: "range", min: 0, max: 100, step: 0.1 }),
     difference: element("button", { type: "button", title: difference, "aria-label": difference, "aria-pressed": "false" }, "|a−b|"),
     worst: element("button", { type: "button", class: "dummy-forcing-worst", title: word("compare.go_to_worst") }),
     notes: element("p", { class: "dummy-forcing-notes" }),

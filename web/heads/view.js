@@ -18,7 +18,7 @@ export function buildView({ readout, menu, comparison, notice }) {
     scale: element("span", { class: "dummy-forcing-scale", hidden: "" }),
     clear: element("button", { type: "button" }),
     curve: element("canvas", { "aria-hidden": "true" }),
-    ratio: element("input", { type: "range", min: 0, max: 1, step: 0.01, "aria-label": word("heads.ratio") }),
+    ratio: element("input", { class: "dummy-forcing-over", type: "range", min: 0, max: 1, step: 0.01, "aria-label": word("heads.ratio") }),
     percent: element("output", {}),
     dummies: element("small", {}),
     figures: element("dl", { class: "dummy-forcing-figures" }),
@@ -33,7 +33,7 @@ export function buildView({ readout, menu, comparison, notice }) {
   );
   view.root = element(
     "section",
-    { class: "dummy-forcing-heads", "aria-label": word("heads.map") },
+    { class: "dummy-forcing-part dummy-forcing-heads", "aria-label": word("heads.map") },
     element("div", { class: "dummy-forcing-top" }, view.name, comparison),
     notice,
     element("div", { class: "dummy-forcing-map-stage" }, view.map, view.clear),

@@ -23,7 +23,7 @@ export function buildView() {
     live: button("live"),
     stop: button("stop"),
     time: element("span", { class: "dummy-forcing-time" }),
-    scrub: element("input", { type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": word("live.position") }),
+    scrub: element("input", { class: "dummy-forcing-over", type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": word("live.position") }),
     marks: element("canvas", { class: "dummy-forcing-marks", "aria-hidden": "true" }),
     status: element("span", { class: "dummy-forcing-status", role: "status" }),
     numbers: element("span", { class: "dummy-forcing-numbers" }),
@@ -43,7 +43,7 @@ export function buildView() {
   view.form = element("form", { class: "dummy-forcing-form" }, view.text, view.send);
   view.root = element(
     "section",
-    { class: "dummy-forcing-live", "aria-label": word("live.player") },
+    { class: "dummy-forcing-part dummy-forcing-live", "aria-label": word("live.player") },
     view.frame,
     element("div", { class: "dummy-forcing-track" }, view.marks, view.scrub),
     element("div", { class: "dummy-forcing-bar" }, view.play, view.live, view.time, view.status, view.stop),
