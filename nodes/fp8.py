@@ -25,4 +25,5 @@ def in_fp8(model):
     fresh = load_patcher(path, FP8_SCALED)
     clone = model.clone(model_override=fresh.get_clone_model_override())
     clone.cached_patcher_init = (load_patcher, (path, FP8_SCALED))
+    clone.size = fresh.model_size()  # a clone takes over the size of the weights that it was made from
     return clone

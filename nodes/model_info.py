@@ -109,19 +109,24 @@ class _MemoryForecast:
     @property
     def headline(self) -> str:
         """The report in one line, for the node itself."""
-        return f"KV {format_bytes(self.ours.peak_bytes)} (dense {format_bytes(self.dense.peak_bytes)})"
+        return f"KV {self._most}{format_bytes(self.ours.peak_bytes)} (dense {format_bytes(self.dense.peak_bytes)})"
 
     @property
     def lines(self) -> list[str]:
         ours, dense, rest = self.ours, self.dense, self.weights + self.chunk
         return [
             f"KV, all frames kept (dense): {format_bytes(dense.peak_bytes)}",
-            f"KV with this model's memory ({self.method}): peak {format_bytes(ours.peak_bytes)}, at the end "
-            f"{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
+            f"KV with this model's memory ({self.method}): peak {self._most}{format_bytes(ours.peak_bytes)}, at the "
+            f"end {self._most}{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
             f"weights {format_bytes(self.weights)}, one chunk in the model about {format_bytes(self.chunk)}",
-            f"peak without the decoder: about {format_bytes(rest + ours.peak_bytes)}, dense "
+            f"peak without the decoder: {self._most}about {format_bytes(rest + ours.peak_bytes)}, dense about "
             f"{format_bytes(rest + dense.peak_bytes)}",
         ]
+
+    @property
+    def _most(self) -> str:
+        """What goes before a figure that depends on how heads are going to be classified."""
+        return "at most " if self.ours.bound else ""
 
 
 def _forecast(model, plan: VideoPlan) -> _MemoryForecast:

@@ -16,10 +16,14 @@ from .memory import Cut, Memory
 
 @dataclass(frozen=True)
 class KVForecast:
-    """Bytes of keys and values, for all layers: the most at any time, and at the end of the video."""
+    """Bytes of keys and values, for all layers: the most at any time, and at the end of the video.
+
+    bound: heads are going to be measured in the course of the video, which will take so much at most.
+    """
 
     peak_bytes: int
     final_bytes: int
+    bound: bool = False
 
 
 def forecast_kv(
@@ -38,9 +42,11 @@ def forecast_kv(
     settled = config.keep.begin(shape).frames_before_regroup(None) or 0  # None: heads are never regrouped
     run = _Forecast(build_memory(config, backbone, replace(video, device=torch.device("meta"))), shape, video)
     run.commit_to(settled)
+    unmeasured = config.keep is not measured
     if recache_frames:
-        run.recache(recache_frames, measures=config.keep is not measured)
-    return KVForecast(run.peak, run.memory.status.bytes)
+        run.recache(recache_frames, measures=unmeasured)
+    held = run.memory.status
+    return KVForecast(run.peak, held.bytes, bound=unmeasured and held.roles is not None)
 
 
 class _Forecast:

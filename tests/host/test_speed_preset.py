@@ -8,11 +8,13 @@ from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
 from dummy_forcing.core.presets import PRESETS
+from dummy_forcing.core.stream.tally import format_bytes
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 from dummy_forcing.nodes.fp8 import in_fp8
 from dummy_forcing.nodes.host import memory_config, model_patch
 from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
 from dummy_forcing.nodes.model_facts import model_facts
+from dummy_forcing.nodes.model_info import ARModelInfoNode
 from dummy_forcing.nodes.speed_preset import ARSpeedPreset
 from dummy_forcing.nodes.stream_video import StreamARVideo
 from dummy_forcing.nodes.toy_world import ToyWorld
@@ -77,6 +79,18 @@ def test_fp8_keeps_what_is_set_on_the_model(host):
     assert fp8_layers(fast) == 60 and not fp8_layers(model) and fp8_layers(in_fp8(fast)) == 60
     backbone = fast.get_model_object("diffusion_model")
     assert fast.get_model_object("diffusion_model.forward")._backbone() is backbone
+
+
+@pytest.mark.parametrize("name", ["quality", "balanced"])
+def test_model_info_counts_the_weights_that_a_preset_loads(host, name):
+    """ComfyUI too: it makes room for as many bytes as a MODEL says it has."""
+    from comfy.model_management import module_size
+
+    patched = execute(ARSpeedPreset, toy(), name)[0]
+    loaded = module_size(patched.model)
+    assert patched.model_size() == loaded and (loaded < toy().model_size() / 3) == PRESETS[name].fp8
+    (report,) = execute(ARModelInfoNode, patched, 0, 0, 81)
+    assert f"weights {format_bytes(loaded)}" in report
 
 
 def test_a_model_of_another_loader_keeps_its_weights(golden_model):

@@ -224,3 +224,11 @@ def test_model_info_forecasts_what_the_stream_then_holds(toy):
     assert "Toy World" in report and "6 layers x 6 heads" in report and "dense" in report
     dense = 2 * 6 * 21 * 36 * 192 * 4  # k and v, layers, frames, tokens, width, fp32
     assert f"{dense / 2**20:.1f} MiB" in report
+
+
+def test_model_info_says_at_most_only_where_heads_are_yet_to_be_measured(toy):
+    patched = DummyForcingPatch.execute(toy[0], 0.5, 1).args[0]
+    profile = execute(ProfileDummyHeads, toy[0], {"positive_0": toy[1]}, 0, 0, 2, 0, 0.5).args[0]
+    known = DummyForcingPatch.execute(toy[0], 0.5, 1, profile=profile).args[0]
+    measured, exact, dense = (execute(ARModelInfoNode, each, 0, 0, 81).args[0] for each in (patched, known, toy[0]))
+    assert measured.count("at most") == 3 and "at most" not in exact + dense

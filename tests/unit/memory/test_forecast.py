@@ -37,6 +37,20 @@ def test_unmeasured_roles_are_taken_at_their_costliest(tiny_wan, stream, ratio):
     assert found.final_bytes < found.peak_bytes < dense.peak_bytes or ratio < 0.5
 
 
+@pytest.mark.parametrize(
+    ("keep", "total", "bound"),
+    [
+        (DummyForcing(0.5), 30, True),
+        (DummyForcing(0.5), 3, False),  # over before heads are measured
+        (DummyForcing(roles=((0, 1, 2, 2),) * 2), 30, False),
+        (Window(1, 7), 30, False),
+        (Dense(), 30, False),
+    ],
+)
+def test_a_forecast_is_a_bound_where_it_depends_on_heads_to_be_measured(tiny_wan, keep, total, bound):
+    assert forecast(tiny_wan, keep, total).bound is bound
+
+
 def test_a_long_forecast_allocates_nothing_and_is_flat(tiny_wan):
     short, long = (forecast(tiny_wan, DummyForcing(), total) for total in (30, 3000))
     assert short == long
