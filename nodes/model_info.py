@@ -113,13 +113,13 @@ class _MemoryForecast:
 
     @property
     def lines(self) -> list[str]:
-        ours, dense, rest = self.ours, self.dense, self.weights + self.chunk
+        ours, dense, rest, most = self.ours, self.dense, self.weights + self.chunk, self._most
         return [
             f"KV, all frames kept (dense): {format_bytes(dense.peak_bytes)}",
-            f"KV with this model's memory ({self.method}): peak {self._most}{format_bytes(ours.peak_bytes)}, at the "
-            f"end {self._most}{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
+            f"KV with this model's memory ({self.method}): peak {most}{format_bytes(ours.peak_bytes)}, at the "
+            f"end {most}{format_bytes(ours.final_bytes)}, {ours.final_bytes / dense.final_bytes:.0%} of dense",
             f"weights {format_bytes(self.weights)}, one chunk in the model about {format_bytes(self.chunk)}",
-            f"peak without the decoder: {self._most}about {format_bytes(rest + ours.peak_bytes)}, dense about "
+            f"peak without the decoder: {most}about {format_bytes(rest + ours.peak_bytes)}, dense about "
             f"{format_bytes(rest + dense.peak_bytes)}",
         ]
 
