@@ -14,6 +14,7 @@ from ..core.media.frames import to_unit
 from ..core.media.video import read_video
 from ..core.stream.config import StreamConfig
 from ..core.stream.encode import encode_clip
+from ..core.stream.lengths import length_from_source
 from ..core.stream.material import NOTHING, Material
 from ..core.stream.tally import pixel_frames
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
@@ -51,18 +52,9 @@ class Given:
         """Length of the whole video; a video to change gives it where nothing was typed."""
         if self.strength is None:
             return count_latents(latents, seconds, usual, chunk, self.opening_frames)
-        whole = self.latent_frames - self.latent_frames % chunk
-        if not whole:
-            raise DummyForcingError(
-                f"{self.path} holds {len(self.frames)} frames, less than a chunk; give a video of at least "
-                f"{pixel_frames(chunk)}"
-            )
-        wanted = count_latents(latents, seconds, whole, chunk)
-        if wanted > whole:
-            raise DummyForcingError(
-                f"{self.path} is enough for {whole} latent frames, {wanted} were asked for; use --latents {whole}"
-            )
-        return wanted
+        typed = latents is not None or seconds is not None
+        wanted = count_latents(latents, seconds, usual, chunk) if typed else None
+        return length_from_source(self.latent_frames, wanted, chunk, 0, str(self.path), _typed)
 
     def to_dict(self) -> dict[str, Any]:
         """For the report."""
@@ -106,3 +98,7 @@ def read_given(args: argparse.Namespace) -> Given | None:
 def material_of(given: Given | None, model: ARVideoModel, config: StreamConfig) -> Material:
     """The latents of what was given, if anything."""
     return NOTHING if given is None else given.material(model, config)
+
+
+def _typed(latents: int) -> str:
+    return f"--latents {latents}"

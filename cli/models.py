@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core.checkpoints.families import AUTO
 from ..core.checkpoints.running import family_loop
 from ..core.errors import DummyForcingError
+from ..core.stream.lengths import fitting_lengths
 from ..core.wan.fp8_linear import describe_fp8
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from ..core.world.scene import FRAME_RATE
@@ -164,8 +165,7 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
         return opening + chunk * max(1, math.ceil((wanted - opening) / chunk))
     made = latents - opening
     if made <= 0 or made % chunk:
-        below = opening + max(0, made // chunk) * chunk
-        nearest = " or ".join(str(length) for length in (below, below + chunk) if length > opening)
+        nearest = " or ".join(str(length) for length in fitting_lengths(latents, chunk, opening))
         behind = f" behind {opening} given ones" if opening else ""
         raise DummyForcingError(
             f"{latents} latent frames cannot be cut into chunks of {chunk}{behind}; use --latents {nearest}"

@@ -8,6 +8,7 @@ from ..core.checkpoints.families import Family
 from ..core.checkpoints.running import FamilyLoop
 from ..core.errors import DummyForcingError
 from ..core.stream.config import StreamConfig
+from ..core.stream.lengths import fitting_lengths, length_from_source, whole_chunks
 from ..core.stream.sigmas import even_steps, levels_from_strength, warp_steps
 from ..core.stream.tally import pixel_frames
 from ..core.wan.shape import PATCH
@@ -61,6 +62,7 @@ def plan_video(
     chunk_frames: int,
     opening_frames: int = 0,
     strength: float = 1.0,
+    source_frames: int | None = None,
 ) -> VideoPlan:
     """Settings of a video; 0 stands for the family's own.
 
@@ -68,6 +70,7 @@ def plan_video(
         length: pixel frames.
         opening_frames: latent frames of a start image or video.
         strength: how much of a video to change is replaced; 1 for all of it.
+        source_frames: latent frames of that video, if there is one; length 0 then stands for its whole chunks.
 
     Raises:
         DummyForcingError: a size or length that the model cannot run, or no family to take a default from.
@@ -79,7 +82,7 @@ def plan_video(
         if side % _PIXEL_STEP:
             raise DummyForcingError(f"a {name} of {side} does not fit the model; use a multiple of {_PIXEL_STEP}")
     chunk = chunk_frames or _default(family, "chunk_frames").chunk_frames
-    latents = _latent_frames(length, family, chunk, opening_frames)
+    latents = _latent_frames(length, family, chunk, opening_frames, source_frames)
     sigmas = levels_from_strength(_sigmas(family, steps), strength)
     return VideoPlan(width, height, latents, chunk, sigmas, opening_frames)
 
@@ -90,20 +93,28 @@ def _default(family: Family | None, what: str) -> Family:
     return family
 
 
-def _latent_frames(length: int, family: Family | None, chunk: int, opening: int) -> int:
-    if length == 0:
-        whole = _default(family, "length").latent_frames - opening
-        return opening + max(chunk, whole - whole % chunk)
+def _latent_frames(length: int, family: Family | None, chunk: int, opening: int, source: int | None) -> int:
+    wanted = _checked(length, chunk, opening) if length else None
+    if source is not None:
+        return length_from_source(source, wanted, chunk, opening, "the source", _typed)
+    if wanted is not None:
+        return wanted
+    return max(opening + chunk, whole_chunks(_default(family, "length").latent_frames, chunk, opening))
+
+
+def _checked(length: int, chunk: int, opening: int) -> int:
     latents = (length - 1) // FRAMES_PER_LATENT + 1
     if (length - 1) % FRAMES_PER_LATENT or latents <= opening or (latents - opening) % chunk:
-        below = max(opening + chunk, latents - (latents - opening) % chunk)
-        fitting = [pixel_frames(below), pixel_frames(below + chunk)]
+        fitting = " or ".join(str(pixel_frames(each)) for each in fitting_lengths(latents, chunk, opening))
         start = f" behind {opening} latent frame(s) to begin with" if opening else ""
         raise DummyForcingError(
-            f"a length of {length} frames does not fit chunks of {chunk} latent frames{start}; "
-            f"use {fitting[0]} or {fitting[1]}"
+            f"a length of {length} frames does not fit chunks of {chunk} latent frames{start}; use {fitting}"
         )
     return latents
+
+
+def _typed(latents: int) -> str:
+    return f"a length of {pixel_frames(latents)}"
 
 
 def _sigmas(family: Family | None, steps: int) -> tuple[float, ...]:

@@ -24,7 +24,7 @@ from ..core.stream.encode import image_anchor
 from ..core.stream.events import ChunkDone, Event
 from ..core.stream.material import Material
 from ..core.stream.prompt_times import FRAME_RATE
-from ..core.stream.tally import RunReport, Standing, describe_run, pixel_frames
+from ..core.stream.tally import RunReport, Standing, describe_run
 from . import host
 from .decoders import light_decoder, streaming_decoder
 from .given_video import count_latents, to_latents
@@ -160,11 +160,12 @@ class StreamARVideo(io.ComfyNode):
             facts,
             width,
             height,
-            _length(length, source),
+            length,
             steps,
             chunk_frames,
             _opening_frames(model, start),
             strength if source is not None else 1.0,
+            None if source is None else count_latents(source),
         )
         plan = replace(plan, context_noise=context_noise, refine=refine)
         config = plan.stream_config(channels, patch.loop)
@@ -256,13 +257,6 @@ class _Recording:
         self._video.write(frames[0])
 
 
-def _length(length: int, source) -> int:
-    """Without a length of its own, a video is as long as the one that it is made from."""
-    if length or source is None:
-        return length
-    return pixel_frames(count_latents(source))
-
-
 def _opening_frames(model, start) -> int:
     """Latent frames to begin with; ARVideoI2V may have put some on the model."""
     on_model = host.start_latents(model.model_options.get("transformer_options", {}))
@@ -280,11 +274,6 @@ def _given(start, source, vae, plan: VideoPlan, channels: int) -> Material:
     if source is None:
         return Material(opening)
     latents = to_latents(source, vae, plan, channels, "the source")
-    if latents.shape[2] < plan.latent_frames:
-        raise DummyForcingError(
-            f"the source has {pixel_frames(latents.shape[2])} frames, the video is to have "
-            f"{pixel_frames(plan.latent_frames)}; use a longer source or a length that it can fill"
-        )
     return Material(opening, latents[:, :, : plan.latent_frames])
 
 

@@ -73,6 +73,16 @@ def test_strength_says_how_much_of_a_source_is_left(stream):
     assert distance[0] < distance[1] / 2
 
 
+@pytest.mark.parametrize(("given", "made"), [(41, 33), (25, 21), (12, 9)])
+def test_without_a_length_a_source_is_changed_in_its_whole_chunks(stream, given, made):
+    assert len(stream(length=0, source=torch.rand(given, 96, 96, 3))[0]) == made
+
+
+def test_a_source_is_as_long_as_what_the_video_begins_with_and_whole_chunks(stream):
+    start = {"samples": torch.zeros(1, 16, 1, 12, 12)}
+    assert len(stream(length=0, source=torch.rand(20, 96, 96, 3), start=start)[0]) == 13
+
+
 def test_later_prompts_leave_what_came_before_as_it_is(stream):
     later = ToyWorld.execute(LATER).args[0]
     plan = ARPromptSchedule.execute({"prompt_0": later}, "chunk 3", "recache").args[0]
@@ -96,7 +106,8 @@ def test_families_with_loops_of_their_own(stream, name):
         ({"length": 33, "start": torch.zeros(1, 96, 96, 3)}, "use 25 or 37"),
         ({"length": 37, "start": {"samples": torch.zeros(1, 16, 1, 4, 4)}}, "the start has the latent shape"),
         ({"length": 33, "start": {"samples": torch.zeros(1, 16, 4, 4)}}, "expected a video latent"),
-        ({"length": 33, "source": torch.zeros(9, 96, 96, 3)}, "the source has 9 frames, the video is to have 33"),
+        ({"length": 33, "source": torch.zeros(9, 96, 96, 3)}, "source has 9 frames, the video is to have 33.*of 9"),
+        ({"length": 0, "source": torch.zeros(5, 96, 96, 3)}, "less than a chunk; give .* of at least 9 frames"),
         ({"length": 33, "refine": True}, "set a context noise"),
     ],
 )

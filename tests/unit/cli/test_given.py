@@ -65,6 +65,7 @@ def test_a_video_is_changed(run, capsys, clip, tiny_model):
     assert report["given"]["strength"] == 0.9
     assert report_of(run, capsys, "--source", clip(21))["sigmas"] == pytest.approx([0.8, 0])
     assert report_of(run, capsys, "--source", clip(24), "--latents", 3)["latent_frames"] == 3
+    assert report_of(run, capsys, "--source", clip(17))["latent_frames"] == 3
 
 
 def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_path):
@@ -87,7 +88,8 @@ def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_p
         ),
         (("--extend", "clip.gif", "--latents", 3), "use --latents 6"),
         (("--source", "five.gif"), "less than a chunk; give a video of at least 9"),
-        (("--source", "clip.gif", "--latents", 6), "enough for 3 latent frames, 6 were asked for; use --latents 3"),
+        (("--source", "clip.gif", "--latents", 6), "has 9 frames, the video is to have 21"),
+        (("--source", "clip.gif", "--seconds", 1), "use a longer source or --latents 3"),
         (("--source", "clip.gif", "--strength", 0), "expected a number above 0 up to 1"),
         (("--strength", 0.5), "--strength goes with --source VIDEO"),
         (("--source", "none.gif"), "cannot read the video"),
