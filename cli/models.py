@@ -119,17 +119,6 @@ def embed(prompt: str, embedding: Path | None) -> Tensor:
     return load_text_embedding(embedding)
 
 
-def check_text(texts: Sequence[Tensor], model: ARVideoModel) -> None:
-    """Raise DummyForcingError unless the embeddings are as wide as the model's text encoder makes them."""
-    expected = model.backbone.shape.text_dim
-    for text in texts:
-        if text.shape[-1] != expected:
-            raise DummyForcingError(
-                f"the text embedding is {text.shape[-1]} wide but the model was trained with {expected}; "
-                "give the output of the model's own text encoder (Wan 2.1: umT5-XXL)"
-            )
-
-
 def check_decodable(model: ARVideoModel) -> None:
     """Raise DummyForcingError if the model came with nothing that decodes."""
     if model.vae is None and model.decoder is None:

@@ -28,9 +28,10 @@ from ..core.heads.roles import describe_roles, heads_to_dict
 from ..core.memory.config import MemoryConfig
 from ..core.memory.dense import Dense
 from ..core.stream.config import StreamConfig
+from ..core.stream.prompts import check_text
 from ..core.stream.tally import RunReport
 from .console import open_console, print_roles, require, say
-from .models import ModelChoice, Opener, check_text, count_latents, describe_model, embed, say_family
+from .models import ModelChoice, Opener, count_latents, describe_model, embed, say_family
 from .outputs import check_outputs, check_suffix
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
@@ -68,7 +69,8 @@ def profile(args: argparse.Namespace, opener: Opener) -> None:
     _check_outputs(args)
     model = opener(choice)
     say_family(console, args, model)
-    check_text(subjects.texts, model)
+    for text in subjects.texts:
+        check_text(text, model.backbone.shape.text_dim)
     check_forced_roles(forced, model.backbone.shape.layers, model.backbone.shape.heads)
     config = _plan(args, model)
     samples, reports = _measure(model, config, subjects, console)

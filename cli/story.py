@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.checkpoints.families import Family
 from ..core.errors import DummyForcingError
-from ..core.stream.config import StreamConfig
-from ..core.stream.prompt_times import FRAME_RATE, PromptPlan, parse_time
-from ..core.stream.prompts import PromptSource, PromptSwitch
-from ..core.stream.tally import pixel_frames
+from ..core.files import read_text
+from ..core.stream.prompt_times import PromptPlan, parse_time
+from ..core.stream.prompts import PromptSwitch
 from .models import embed
 
 _OPTIONS = ("switch", "recache_frames", "interpolate_chunks")
@@ -27,17 +25,6 @@ class Story:
 
     prompts: tuple[str, ...]
     plan: PromptPlan
-
-    def schedule(self, first, config: StreamConfig, family: Family) -> PromptSource:
-        """The schedule of a video; DummyForcingError for prompts that begin behind its end or in a wrong order."""
-        for time in self.plan.times:
-            if time.latent_frame(config, FRAME_RATE) >= config.total_frames:
-                seconds = pixel_frames(config.total_frames) / FRAME_RATE
-                raise DummyForcingError(
-                    f"a prompt begins at {time}, but the video ends after {config.total_chunks} chunks or "
-                    f"{seconds:.4g} s; make it longer or leave the prompt out"
-                )
-        return self.plan.schedule(first, config, family)
 
     def to_dict(self, switch: PromptSwitch) -> dict[str, Any]:
         """For the report."""
@@ -68,10 +55,7 @@ def read_story(args: argparse.Namespace) -> Story | None:
 
 def _entries(path: Path) -> Iterator[tuple[str, str]]:
     """Times and prompts of a file, as written."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DummyForcingError(f"cannot read the prompts in {path}: {error}; give a text or JSON file") from error
+    text = read_text(path)
     if path.suffix.lower() == ".json":
         yield from _json_entries(path, text)
         return

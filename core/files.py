@@ -1,7 +1,8 @@
-"""Writing files: checked before the work begins, complete or not there at all, and no empty folders left behind."""
+"""Reading text as editors save it; writing files: checked before the work begins, complete or not there at all."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import secrets
@@ -9,6 +10,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .errors import DummyForcingError
+
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+def read_text(path: Path) -> str:
+    """A text file as editors save it: UTF-8, with or without a byte-order mark, or UTF-16 with one; any line ends.
+
+    Raises DummyForcingError when it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+        encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
+        return data.decode(encoding)
+    except OSError as error:
+        raise DummyForcingError(
+            f"cannot read {path}: {error.strerror or error}; give a text file that exists"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DummyForcingError(f"{path} is not text in UTF-8; save it again as UTF-8") from error
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -24,7 +24,7 @@ from ..core.stream.events import ChunkDone, Event, PassDone
 from ..core.stream.loop import stream_chunks
 from ..core.stream.material import Material
 from ..core.stream.noise import NoiseSource, SeededNoise
-from ..core.stream.prompts import PromptSchedule
+from ..core.stream.prompts import PromptSchedule, check_text
 from ..core.stream.rollout import ImageAnchor
 from . import host
 from .model_facts import model_facts
@@ -256,6 +256,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
     def _schedule(self, guider, config: StreamConfig) -> PromptSchedule:
         facts = model_facts(guider.model_patcher)
         first = guider.conds["positive"][0]["model_conds"]["c_crossattn"].cond
+        check_text(first, host.causal_backbone(guider.model_patcher).text_dim)
         return self.prompts.schedule(first, config, facts.family if facts else None)
 
     def _noise(self, noise: Tensor, seed: int, config: StreamConfig) -> NoiseSource:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import comfy.model_management as management
 from torch import Tensor
 
 from ..core.checkpoints.family import Family
-from ..core.errors import DummyForcingError
 from ..core.stream.config import StreamConfig
 from ..core.stream.prompt_times import FRAME_RATE, PromptPlan
 from ..core.stream.prompts import PromptSchedule
@@ -37,8 +37,10 @@ class LivePrompts:
             return
         try:
             self._running.change(encode(self._clip, text))
-        except (DummyForcingError, RuntimeError, ValueError) as error:  # of the text encoder, too
-            stream.prompt_refused(str(error))
+        except management.InterruptProcessingException:
+            raise
+        except Exception as error:  # whatever a text encoder, maybe of another pack, may raise: the video goes on
+            stream.prompt_refused(str(error) or type(error).__name__)
         else:
             stream.prompt_changed(text, next_chunk)
 
@@ -48,8 +50,6 @@ def encode(clip, text: str) -> Tensor:
 
     The encoder may push the models that are sampling out of the GPU's memory, so they are brought back.
     """
-    import comfy.model_management as management
-
     sampling = management.loaded_models(only_currently_used=True)
     try:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))[0][0]
@@ -63,8 +63,6 @@ def prompt_marks(
     """Where each text begins; `later` are those of the plan, None where it is not known."""
     marks = [PromptMark(0, first)] if first else []
     for time, text in zip(plan.times, later, strict=True):
-        frame = time.latent_frame(config, FRAME_RATE)
-        behind = max(0, frame - config.first_frames)
-        chunk = 0 if frame < config.first_frames else 1 + behind // config.chunk_frames
+        chunk = config.chunk_at(time.latent_frame(config, FRAME_RATE))
         marks.append(PromptMark(chunk, text))
     return marks

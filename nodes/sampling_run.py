@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import DummyForcingError
 from ..core.memory.clock import ChunkClock
 from ..core.memory.config import VideoLayout, build_memory
 from ..core.memory.keep import KeepPolicy
 from ..core.memory.memory import AttentionObserver, Cut, Memory, MemoryStatus
+from ..core.stream.broken import check_chunk
 from ..core.stream.denoiser import timesteps_for
 from ..core.stream.pass_skip import PassSkipRun
+from ..core.stream.prompts import check_text
 from ..core.stream.sigmas import TRAINING_STEPS
 from ..core.wan.forward import Home, PromptKV, encode_prompt, forward_chunk
 from ..core.wan.shape import PATCH
@@ -158,8 +159,10 @@ class SamplingRun:
             branch = self._branches[key] = self._begin(backbone, x, context)
         branch.attention.current = home.attention
         if branch.prompt is None:
-            branch.prompt = encode_prompt(backbone, _checked(context, backbone))
+            branch.prompt = encode_prompt(backbone, context)
         clock = self.clock or branch.derive_clock(x, timestep, start_frame)
+        if clock.clean and self.clock is None:  # our own loop looks itself
+            check_chunk(x, clock.chunk)
         if clock.frame_sigmas is not None:
             timestep = timesteps_for(clock, x)
         home = replace(home, attention=branch.memory.prompt_attention(home.attention, clock))
@@ -179,7 +182,8 @@ class SamplingRun:
         self._heads_found(HeadsFound(status.masses, status.roles, self.patch.memory.keep, *sizes))
 
     def _begin(self, backbone: nn.Module, x: Tensor, context: Tensor) -> _Branch:
-        prompt = encode_prompt(backbone, _checked(context, backbone))
+        check_text(context, backbone.text_dim)
+        prompt = encode_prompt(backbone, context)
         skip = self.patch.skip
         if skip is not None:
             skip.check(self._passes)
@@ -247,16 +251,6 @@ class _Branch:
         self.memory.close()
         if self.skip is not None:
             self.skip.close()
-
-
-def _checked(context: Tensor, backbone: nn.Module) -> Tensor:
-    """Raises DummyForcingError for embeddings of another text encoder."""
-    if context.shape[-1] != backbone.text_dim:
-        raise DummyForcingError(
-            f"the prompt comes from another text encoder: its embeddings have {context.shape[-1]} channels, "
-            f"the model's {backbone.text_dim}; use umT5 (CLIP type 'wan'), for the toy world the node Toy World"
-        )
-    return context
 
 
 def _tokens_per_frame(x: Tensor) -> int:

@@ -181,6 +181,10 @@ class StreamConfig:
         """Noise levels of a chunk's denoising passes, ending with 0."""
         return self.first_sigmas if chunk == self.opening_chunks and self.first_sigmas else self.sigmas
 
+    def chunk_at(self, frame: int) -> int:
+        """The chunk that holds a latent frame."""
+        return 0 if frame < self.first_frames else 1 + (frame - self.first_frames) // self.chunk_frames
+
     def chunks(self) -> Iterator[ChunkClock]:
         """The clock of every chunk's first pass, in order."""
         start, frames = 0, self.first_frames

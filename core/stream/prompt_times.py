@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from ..wan.vae_stream import FRAMES_PER_LATENT
 from .config import StreamConfig
-from .prompts import PromptSchedule, PromptSwitch, ScheduledPrompt, SwitchMethod
+from .prompts import PromptSchedule, PromptSwitch, ScheduledPrompt, SwitchMethod, check_text
+from .tally import pixel_frames
 
 if TYPE_CHECKING:
     from ..checkpoints.family import Family
@@ -27,10 +28,11 @@ _SECONDS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*s")
 
 @dataclass(frozen=True)
 class PromptTime:
-    """A point in a video: seconds from its beginning, or the index of a chunk from 0."""
+    """A point in a video: seconds from its beginning, or a chunk, counted from 0. typed: as people wrote it."""
 
     seconds: float | None = None
     chunk: int | None = None
+    typed: str = field(default="", compare=False)
 
     def latent_frame(self, config: StreamConfig, frame_rate: float) -> int:
         """The latent frame that shows this moment, or with which this chunk begins."""
@@ -39,18 +41,24 @@ class PromptTime:
         # Latent frame 0 shows one pixel frame, the others several.
         return math.ceil(math.floor(self.seconds * frame_rate) / FRAMES_PER_LATENT)
 
+    @property
+    def words(self) -> str:
+        """For messages."""
+        return repr(self.typed or str(self))
+
     def __str__(self) -> str:
         return f"{self.seconds:g}s" if self.chunk is None else f"chunk {self.chunk}"
 
 
 def parse_time(text: str) -> PromptTime:
     """`5s` or `chunk 8`; raises DummyForcingError for anything else."""
-    words = text.strip().lower()
+    typed = text.strip()
+    words = typed.lower()
     if found := _CHUNK.fullmatch(words):
-        return PromptTime(chunk=int(found[1]))
+        return PromptTime(chunk=int(found[1]), typed=typed)
     if found := _SECONDS.fullmatch(words):
-        return PromptTime(seconds=float(found[1]))
-    raise DummyForcingError(f"{text.strip()!r} is no time; write seconds as 5s or a chunk as chunk 8")
+        return PromptTime(seconds=float(found[1]), typed=typed)
+    raise DummyForcingError(f"{typed!r} is no time; write seconds as 5s or a chunk as chunk 8")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +76,34 @@ class PromptPlan:
     flush_frames: int = _DEFAULT.flush_frames
     chunks: int = _DEFAULT.chunks
 
+    def check(self, config: StreamConfig, text_dim: int) -> None:
+        """Raise DummyForcingError, in the units typed, for prompts that do not fit the video or the model.
+
+        text_dim: width of the model's text embeddings.
+        """
+        before, chunk_before = None, 0
+        for time, text in zip(self.times, self.texts, strict=True):
+            check_text(text, text_dim, f"the prompt at {time.words}")
+            frame = time.latent_frame(config, FRAME_RATE)
+            _check_within(time, frame, config)
+            if before is not None and frame < before.latent_frame(config, FRAME_RATE):
+                raise DummyForcingError(
+                    f"a prompt begins at {before.words} and the next at {time.words}; put them in the order in "
+                    "which they begin"
+                )
+            # Behind an opening, prompts wait for the first chunk that is made.
+            chunk = max(config.chunk_at(frame), config.opening_chunks)
+            if chunk == chunk_before:
+                raise DummyForcingError(_never_seen(before, time, chunk, config))
+            before, chunk_before = time, chunk
+
     def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
-        """The schedule for a video that begins with the prompt `first` [1, L, text_dim]."""
+        """The schedule for a video that begins with the prompt `first` [1, L, text_dim].
+
+        Raises:
+            DummyForcingError: as `check`, or a switch that the prompts or the loop do not allow.
+        """
+        self.check(config, first.shape[-1])
         method = self._method(config.rolling, family)
         later = [
             ScheduledPrompt(time.latent_frame(config, FRAME_RATE), text)
@@ -89,3 +123,29 @@ class PromptPlan:
     def _method(self, rolling: bool, family: Family | None) -> SwitchMethod:
         usual = "cross-attention" if rolling else _DEFAULT.method
         return self.method or (family.prompt_switch if family else usual)
+
+
+def _check_within(time: PromptTime, frame: int, config: StreamConfig) -> None:
+    """Raise DummyForcingError unless a prompt begins after the video and before its end."""
+    if frame < 1:
+        raise DummyForcingError(
+            f"a prompt begins at {time.words}, with the video itself, which has a first prompt of its own; change "
+            "that one, or give a later time"
+        )
+    if config.total_frames is not None and frame >= config.total_frames:
+        seconds = pixel_frames(config.total_frames) / FRAME_RATE
+        raise DummyForcingError(
+            f"a prompt begins at {time.words}, but the video lasts {seconds:.4g} s and its last chunk is chunk "
+            f"{config.total_chunks - 1}; make it longer, give an earlier time or leave the prompt out"
+        )
+
+
+def _never_seen(before: PromptTime | None, time: PromptTime, chunk: int, config: StreamConfig) -> str:
+    """What to say of a prompt that takes the place of the one before it."""
+    replaced = "the video's first prompt" if before is None else f"the prompt at {before.words}"
+    more = config.total_chunks is None or chunk + 1 < config.total_chunks
+    later = f"give the later one 'chunk {chunk + 1}' or more" if more else "make the video longer"
+    return (
+        f"{replaced} would never be seen: the prompt at {time.words} begins with the same chunk, chunk {chunk}; "
+        f"leave one out, or {later}"
+    )

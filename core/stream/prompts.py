@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..memory.clock import ChunkClock
+from .broken import check_numbers
 
 SwitchMethod = Literal["cross-attention", "recache", "flush", "interpolate"]
 SWITCH_METHODS: tuple[SwitchMethod, ...] = ("cross-attention", "recache", "flush", "interpolate")
@@ -62,6 +63,19 @@ class PromptChange:
     starts: bool
 
 
+def check_text(text: Tensor, text_dim: int, what: str = "the prompt") -> None:
+    """Raise DummyForcingError for an embedding [B, L, D] of another text encoder, or one that is not all numbers.
+
+    what: the prompt, at the beginning of the message.
+    """
+    if text.shape[-1] != text_dim:
+        raise DummyForcingError(
+            f"{what} comes from another text encoder: its embedding is {text.shape[-1]} wide, the model's "
+            f"{text_dim}; use umT5 (CLIP type 'wan') for Wan 2.1, the node Toy World for the toy world"
+        )
+    check_numbers(text, what, "encode it again, with the text encoder in bfloat16 or float32")
+
+
 class PromptSource(Protocol):
     """Where a stream gets its prompts from; asked once before every chunk that is generated."""
 
@@ -90,7 +104,7 @@ class PromptSchedule:
         """first: embedding of the stream's own prompt, where interpolation starts from.
 
         Raises:
-            DummyForcingError: times that do not rise from above 0, or embeddings that cannot be interpolated.
+            DummyForcingError: times that do not rise from above 0, or embeddings that do not go with the first.
         """
         frames = [prompt.frame for prompt in later]
         if any(a >= b for a, b in itertools.pairwise(frames)) or (frames and frames[0] < 1):
@@ -111,7 +125,7 @@ class PromptSchedule:
         """Ask for another prompt from the next chunk on; may be called from any thread, the last call counts.
 
         Raises:
-            DummyForcingError: an embedding that cannot be interpolated, where that was chosen.
+            DummyForcingError: an embedding that does not go with those before it.
         """
         self._check(text)
         with self._lock:
@@ -130,6 +144,7 @@ class PromptSchedule:
         return PromptChange(self._text, starts=target is not None)
 
     def _check(self, text: Tensor) -> None:
+        check_text(text, self._target.shape[-1])
         if self.switch.method == "interpolate" and text.shape[1:] != self._target.shape[1:]:
             raise DummyForcingError(
                 f"prompts of {self._target.shape[1]} and {text.shape[1]} tokens cannot be interpolated; encode "

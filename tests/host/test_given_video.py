@@ -6,6 +6,7 @@ import torch
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.nodes import head_profiles
+from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
 from dummy_forcing.nodes.load_model import LoadARVideoModel
 from dummy_forcing.nodes.prompt_schedule import ARPromptSchedule
 from dummy_forcing.nodes.stream_video import StreamARVideo
@@ -114,3 +115,32 @@ def test_families_with_loops_of_their_own(stream, name):
 def test_bad_input(stream, options, message):
     with pytest.raises(DummyForcingError, match=message):
         stream(**options)
+
+
+@pytest.mark.parametrize(
+    ("times", "width", "message"),
+    [
+        ("99s", 16, "begins at '99s', but the video lasts 2.062 s"),
+        ("2s, 1s", 16, "begins at '2s' and the next at '1s'; put them in the order"),
+        ("1s, 1.2s", 16, "would never be seen"),
+        ("1s, 2s", 32, "the prompt at '1s' comes from another text encoder: its embedding is 32 wide"),
+    ],
+)
+def test_a_schedule_is_checked_before_the_first_pass(stream, toy, monkeypatch, times, width, message):
+    """By Stream AR Video and by the AR Streaming Sampler, patched or not."""
+    from comfy.samplers import CFGGuider
+
+    from dummy_forcing.nodes import sampling_run
+    from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
+
+    monkeypatch.setattr(sampling_run, "forward_chunk", None)  # no pass can run
+    given = {f"prompt_{index}": [[torch.zeros(1, 8, width), {}]] for index in range(times.count(",") + 1)}
+    plan = ARPromptSchedule.execute(given, times, "recache").args[0]
+    with pytest.raises(DummyForcingError, match=message):
+        stream(length=33, prompts=plan)
+    for model in (toy[0], DummyForcingPatch.execute(toy[0], 0.5, 1).args[0]):
+        guider = CFGGuider(model)
+        guider.inner_set_conds({"positive": toy[1]})
+        latent = torch.zeros(1, 16, 9, 12, 12)
+        with pytest.raises(DummyForcingError, match=message):
+            guider.sample(latent, latent, ARStreamingSampler(3, prompts=plan), torch.tensor([1.0, 0.5, 0.0]))

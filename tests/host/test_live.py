@@ -255,6 +255,29 @@ def test_words_that_cannot_be_encoded_leave_the_video_as_it_is(toy, watched, bet
     assert "dragon" in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
 
 
+class OtherEncoder(ToyCLIP):
+    """That of another model."""
+
+    def encode_from_tokens_scheduled(self, tokens, **options):
+        return [[torch.zeros(1, 8, 768), {}]]
+
+
+class BrokenEncoder(ToyCLIP):
+    def encode_from_tokens_scheduled(self, tokens, **options):
+        raise AttributeError("of another pack")
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [(OtherEncoder, "another text encoder: its embedding is 768 wide"), (BrokenEncoder, "of another pack")],
+)
+def test_no_prompt_typed_in_the_run_ends_the_video(toy, watched, between_chunks, clip, said):
+    between_chunks[1] = lambda stream: stream.ask_prompt("a blue square moving up")
+    assert run(toy, 33, clip()).args[1]["samples"].shape[2] == 9
+    (stream,) = watched.of_workflow("workflow")
+    assert said in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
+
+
 def test_stop_keeps_the_finished_chunks_and_nobody_else_is_stopped(toy, host, watched, between_chunks):
     between_chunks[2] = lambda stream: stream.ask_stop()
     assert run(toy, 81).args[1]["samples"].shape[2] == 6

@@ -42,6 +42,24 @@ def test_lines_and_json_say_the_same(story):
         assert found.plan.method is None
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("name", ["story.txt", "story.json"])
+def test_files_of_every_editor_are_read(tmp_path, name, encoding, end):
+    lines = ["# a story", f"chunk 1: {LATER}", f"2.5s: {FIRST}", ""]
+    listed = [{"at": "chunk 1", "prompt": LATER}, {"at": "2.5s", "prompt": FIRST}]
+    text = end.join(lines) if name == "story.txt" else json.dumps(listed, indent=1).replace("\n", end)
+    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""  # the others write their own, or none
+    (tmp_path / name).write_bytes((mark + text).encode(encoding))
+    found = read(tmp_path / name)
+    assert found.prompts == (LATER, FIRST) and [str(time) for time in found.plan.times] == ["chunk 1", "2.5s"]
+
+
+def test_a_file_that_is_no_text(fails, tmp_path):
+    (tmp_path / "story.txt").write_bytes(b"chunk 1: \xff\xfe\xe4")
+    assert "is not text in UTF-8; save it again as UTF-8" in fails("generate", "--prompts", tmp_path / "story.txt")
+
+
 def test_options_of_the_switch(story):
     plan = read(story(f"chunk 1: {LATER}"), "--switch", "recache", "--recache-frames", "6").plan
     assert (plan.method, plan.recache_frames) == ("recache", 6)
@@ -79,10 +97,25 @@ def test_seconds_are_latent_frames_of_16_a_second(run, capsys, story):
         ("chunk 1:", "line 1 of"),
         (f"soon: {LATER}", "'soon' is no time; write seconds as 5s or a chunk as chunk 8"),
         ("chunk 1: a purple square moving left", "does not know the word 'purple'"),
-        (f"chunk 0: {LATER}", "expected rising numbers above 0, the first prompt is the stream's own"),
-        (f"chunk 2: {LATER}\nchunk 1: {FIRST}", "expected rising numbers above 0"),
-        (f"chunk 3: {LATER}", "begins at chunk 3, but the video ends after 3 chunks or 2.062 s"),
-        (f"3s: {LATER}", "begins at 3s, but the video ends"),
+        (f"chunk 0: {LATER}", "begins at 'chunk 0', with the video itself"),
+        (
+            f"0.1s: {LATER}",
+            "the video's first prompt would never be seen: the prompt at '0.1s' begins with the same",
+        ),
+        (
+            f"chunk 2: {LATER}\nchunk 1: {FIRST}",
+            "begins at 'chunk 2' and the next at 'chunk 1'; put them in the order",
+        ),
+        (f"1.9s: {LATER}\n 1.00 S : {FIRST}", "begins at '1.9s' and the next at '1.00 S'; put them in the order"),
+        (
+            f"chunk 1: {LATER}\n1s: {FIRST}",
+            "the prompt at 'chunk 1' would never be seen: the prompt at '1s' begins",
+        ),
+        (
+            f"chunk 3: {LATER}",
+            "begins at 'chunk 3', but the video lasts 2.062 s and its last chunk is chunk 2; make",
+        ),
+        (f"99s: {LATER}", "begins at '99s', but the video lasts 2.062 s"),
     ],
 )
 def test_bad_stories(fails, story, text, said):
@@ -104,7 +137,7 @@ def test_bad_json(fails, story, text, said):
 
 
 def test_files_and_options_that_do_not_fit(fails, tmp_path):
-    assert "cannot read the prompts" in fails("generate", "--prompts", tmp_path / "none.txt")
+    assert "cannot read" in fails("generate", "--prompts", tmp_path / "none.txt")
     assert "--switch goes with --prompts FILE" in fails("generate", "--switch", "flush")
     assert "--recache-frames goes with" in fails("generate", "--recache-frames", 6)
     assert "invalid choice" in fails("generate", "--switch", "fade")
