@@ -16,9 +16,10 @@ from ..core.media.video import VideoWriter
 from ..core.memory.keep import KeepPolicy, KeepShape
 from ..core.memory.select import SelectMethod
 from ..core.presets import SpeedPreset, fit_preset
+from ..core.stream.broken import keeping_finished
 from ..core.stream.config import StreamConfig
 from ..core.stream.pass_skip import PassSkip
-from ..core.stream.prompts import NO_CHANGES, PromptSource
+from ..core.stream.prompts import NO_CHANGES, PromptSource, check_text
 from ..core.stream.sigmas import levels_from_strength
 from ..core.stream.tally import RunReport, describe_run
 from ..core.world.scene import FRAME_RATE
@@ -30,7 +31,6 @@ from .models import (
     Opener,
     check_decodable,
     check_encodable,
-    check_text,
     count_latents,
     describe_model,
     embed,
@@ -73,9 +73,9 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     _check_outputs(args)
     model = opener(request.choice)
     config = _plan(args, request, model, console)
+    prompts = request.story.plan.schedule(request.text, config, model.family) if request.story else NO_CHANGES
     say_family(console, args, model)
     say_selection(console, config, model)
-    prompts = request.story.schedule(request.text, config, model.family) if request.story else NO_CHANGES
     report = _write_video(args, request, model, config, prompts, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")
     if report.roles is not None:
@@ -107,8 +107,8 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel, cons
     """The stream's configuration, with everything checked that needs the model."""
     check_decodable(model)
     check_encodable(model, request.given is not None)
-    check_text([request.text, *(request.story.plan.texts if request.story else ())], model)
     shape = model.backbone.shape
+    check_text(request.text, shape.text_dim)
     if args.profile is not None:
         HeadProfile.load(args.profile, model.fingerprint, (shape.layers, shape.heads))
     family = model.family
@@ -149,7 +149,7 @@ def _write_video(
 ) -> RunReport:
     material = material_of(request.given, model, config)
     job = VideoJob(args.output.name, request.text, config, args.seed, (), material, prompts, args.compile)
-    with VideoWriter(args.output, FRAME_RATE) as video:
+    with VideoWriter(args.output, FRAME_RATE) as video, keeping_finished(video):
         try:
             return run_video(model, job, sink=video.write, finish=video.finish, console=console)
         except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..core.errors import DummyForcingError
 from ..core.heads.roles import describe_roles
 from ..core.media.video import VideoWriter
+from ..core.stream.broken import keeping_finished
 from ..core.stream.config import StreamConfig
 from ..core.stream.decode import StreamingDecoder
 from ..core.stream.decode_ahead import DecodeAhead
@@ -169,6 +170,7 @@ class StreamARVideo(io.ComfyNode):
         )
         plan = replace(plan, context_noise=context_noise, refine=refine)
         config = plan.stream_config(channels, patch.loop)
+        prompts.check(config, facts.shape.text_dim)
         light = None if decoder is None else light_decoder(decoder, vae, model, channels)
         own = streaming_decoder(vae, channels)
         given = _given(start, source, vae, plan, channels)
@@ -183,6 +185,7 @@ class StreamARVideo(io.ComfyNode):
         started = time.perf_counter()
         with (
             VideoWriter(os.path.join(folder, file), FRAME_RATE) as video,
+            keeping_finished(video),
             open_live_video(cls.hidden, plan, config, prompts, clip) as live,
         ):
             view = LiveView(model, cls.hidden.unique_id, config, live=live, light=light)

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from .broken import check_frames
 from .decode import StreamingDecoder
 
 
@@ -44,13 +45,16 @@ class DecodeAhead:
         Args:
             latents: as for `StreamingDecoder.decode`; they must not be changed later.
             sink: takes their frames [B, T, H, W, 3], fp32 in [0, 1] on the CPU; called in the thread.
+
+        Raises:
+            BrokenVideoError: frames, maybe of the chunk before, that are no numbers.
         """
         if self._pool is None:
-            sink(self._decoder.decode(latents))
+            sink(check_frames(self._decoder.decode(latents)))
             return
         self.wait()
         wait_for_frames = self._begin_on_gpu(latents) if self._on_gpu else self._decode(latents)
-        self._job = self._pool.submit(lambda: sink(wait_for_frames()))
+        self._job = self._pool.submit(lambda: sink(check_frames(wait_for_frames())))
 
     def wait(self) -> None:
         """Until all frames have been handed on."""

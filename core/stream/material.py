@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..memory.clock import ChunkClock
+from .broken import check_numbers
 from .config import StreamConfig
 
 
@@ -25,13 +26,13 @@ class Material:
     source: Tensor | None = None
 
     def check(self, batch: int, config: StreamConfig) -> None:
-        """Raises DummyForcingError where the latents do not fit the video."""
+        """Raises DummyForcingError where the latents do not fit the video or are no numbers."""
         if self.opening is None and config.opening_frames:
             raise DummyForcingError(
                 f"the video is to begin with {config.opening_frames} given latent frames, but none were given"
             )
         if self.opening is not None:
-            _check(self.opening, "the opening", batch, config.opening_frames, config)
+            _check(self.opening, "the video to begin with", batch, config.opening_frames, config)
         if self.source is not None:
             if config.rolling:
                 raise DummyForcingError(
@@ -60,3 +61,4 @@ def _check(latents: Tensor, what: str, batch: int, frames: int, config: StreamCo
     expected = (batch, config.channels, frames, *config.latent_size)
     if tuple(latents.shape) != expected:
         raise DummyForcingError(f"{what} has the latent shape {list(latents.shape)}; expected {list(expected)}")
+    check_numbers(latents, what, "check where it comes from, or encode it with the VAE in float32")

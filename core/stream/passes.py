@@ -13,6 +13,7 @@ from torch import Tensor
 from ...kernels import on_device
 from ..memory.clock import ChunkClock
 from ..memory.memory import MemoryStatus
+from .broken import check_chunk
 from .config import StreamConfig
 from .denoiser import Denoiser
 from .events import ChunkDone, HeadsClassified
@@ -70,8 +71,9 @@ class Passes:
         return on_device(latents.to(self.denoiser.dtype), self.denoiser.device)
 
     def finish(self, clock: ChunkClock, x: Tensor) -> Iterator[HeadsClassified | ChunkDone]:
-        """The events of a chunk that is done."""
+        """The events of a chunk that is done; BrokenVideoError where it is no picture."""
         self.run(_wait_for, x.device)
+        check_chunk(x, clock.chunk)
         status = self.denoiser.status
         if self._has_news(status):
             self.announced = HeadsClassified(status.roles, status.masses)

@@ -1,0 +1,77 @@
+"""Weights, latents and decoders that turn into NaN: an error at the first chunk, no black video."""
+
+import pytest
+import torch
+
+from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.media.video import read_video
+from dummy_forcing.nodes import host as comfyui_host
+from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.load_model import LoadARVideoModel
+from dummy_forcing.nodes.model_patch import ModelPatch
+from dummy_forcing.nodes.stream_video import StreamARVideo
+from dummy_forcing.nodes.toy_world import ToyWorld
+
+NAN = float("nan")
+OF_CHUNK = "NaN or infinite numbers of chunk {}.*float16"
+
+
+@pytest.fixture
+def toy(host, tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
+    model = LoadARVideoModel.execute("toy world (built in)", "auto", "default").args[0]
+    return model, *ToyWorld.execute("a red circle moving right").args[:2]
+
+
+def stream(toy, length=21, **options):
+    return StreamARVideo.PREPARE_CLASS_CLONE(None).execute(*toy, 96, 96, length, 1, **options)
+
+
+def spoil_after(model, passes):
+    """The head's output is NaN from so many passes on."""
+    calls = []
+
+    def spoil(module, given, output):
+        calls.append(None)
+        return output * NAN if len(calls) > passes else output
+
+    return model.model.diffusion_model.head.head.register_forward_hook(spoil)
+
+
+def test_the_chunks_before_stay_in_the_file_that_the_error_names(toy, tmp_path):
+    spoil_after(toy[0], 5)
+    with pytest.raises(DummyForcingError, match=OF_CHUNK.format(1) + r".*the 9 frames before it are in .*\.mp4"):
+        stream(toy)
+    (file,) = (tmp_path / "temp").rglob("*.mp4")
+    assert len(read_video(file)[0]) == 9
+
+
+def test_nothing_is_left_where_no_chunk_was_made(toy, tmp_path):
+    spoil_after(toy[0], 0)
+    with pytest.raises(DummyForcingError, match=OF_CHUNK.format(0)):
+        stream(toy)
+    assert not list((tmp_path / "temp").rglob("*.mp4"))
+
+
+def test_a_decoder_and_a_start_that_are_no_numbers_are_named(toy):
+    with pytest.raises(DummyForcingError, match="to begin with has NaN or infinite numbers in it"):
+        stream(toy, start={"samples": torch.full((1, 16, 1, 12, 12), NAN)}, length=0)
+    toy[2].first_stage_model.decoder.conv1.weight[:] = NAN
+    with pytest.raises(DummyForcingError, match="the decoder made NaN of latents that are right"):
+        stream(toy)
+
+
+@pytest.mark.parametrize("sampler", ["core_sampler", "our_sampler"])
+def test_other_samplers_stop_too(golden_model, sample, sampler, request):
+    spoil_after(golden_model, 0)
+    patched = comfyui_host.with_patch(golden_model, ModelPatch())
+    with pytest.raises(DummyForcingError, match=OF_CHUNK.format(0)):
+        sample(patched, request.getfixturevalue(sampler)(), frames=6)
+
+
+def test_an_unpatched_model_stops_in_our_sampler(golden_model, sample):
+    spoil_after(golden_model, 0)
+    with pytest.raises(DummyForcingError, match=OF_CHUNK.format(0)):
+        sample(golden_model, ARStreamingSampler(3), frames=6)
