@@ -21,6 +21,7 @@ FP8_MULTIPLE = 16
 SCALED_MM, REFERENCE = "torch._scaled_mm", "reference"
 
 _SMALLEST = torch.finfo(torch.float32).tiny  # of the scales, so that rows of zeros divide by something
+_COMPUTES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,6 +30,8 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     What is less than half of the smallest e4m3 step, 2^-10 of it after scaling, becomes 0; above the denormal range
     the relative error is at most 2^-4.
     """
+    if x.dtype not in _COMPUTES:  # PyTorch has no arithmetic in FP8, and a norm in fp32 only of narrower types
+        x = x.to(torch.float32)
     largest = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True, dtype=torch.float32)
     scale = (largest / E4M3_MAX).clamp_min(_SMALLEST)
     return (x / scale).to(torch.float8_e4m3fn), scale

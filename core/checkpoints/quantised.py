@@ -25,7 +25,8 @@ def is_beside_weights(name: str) -> bool:
 
 def quantised_weights(names: Iterable[str]) -> frozenset[str]:
     """Names of the weights that have such tensors beside them; their type and shape are the format's own."""
-    return frozenset(f"{name.rpartition('.')[0]}.weight" for name in names if is_beside_weights(name))
+    beside = (name for name in names if name != _MARK and is_beside_weights(name))
+    return frozenset(f"{name.rpartition('.')[0]}.weight" for name in beside)
 
 
 def bare_metadata(metadata: Mapping[str, str], what: str) -> dict[str, str]:

@@ -113,3 +113,22 @@ def test_a_quantised_file_is_refused(host, model_folders):
     save_file(state, model_folders / "diffusion_models" / "self_forcing_fp8.safetensors", heads)
     with pytest.raises(DummyForcingError, match=r"is quantised already.*weight_dtype default"):
         load(name="self_forcing_fp8.safetensors")
+
+
+PLAIN = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float64)
+
+
+@pytest.mark.parametrize("weight_dtype", ["default", "fp8_scaled", "fp8_e4m3fn"])
+@pytest.mark.parametrize("stored", PLAIN, ids=str)
+def test_files_of_any_floating_type(host, model_folders, stored, weight_dtype):
+    """Cast as a whole and without scales, as many files of other people are."""
+    toy = open_toy_world()
+    state = {name: value.to(stored) for name, value in toy.backbone.state_dict().items()}
+    heads = {"config": '{"transformer": {"num_heads": 6}}'}
+    save_file(state, model_folders / "diffusion_models" / "cast.safetensors", heads)
+    model = load(weight_dtype, "cast.safetensors")
+    host.load_models_gpu([model])
+    x = torch.randn(1, 5, 192, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    made = blocks(model)[0].self_attn.q(x.to(model.model.get_dtype_inference())).float()
+    exact = toy.backbone.blocks[0].self_attn.q(x)
+    assert (made - exact).norm() < 0.2 * exact.norm()

@@ -65,10 +65,19 @@ def test_broken_numbers_are_refused(save, golden_state, refused, number):
         open_checkpoint(path, family="self-forcing", fp8=True)
 
 
+@pytest.mark.parametrize("stored", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float64])
+def test_files_of_any_floating_type(save, golden_state, stored):
+    cast = {name: value.to(stored) for name, value in golden_state.items()}
+    loaded = open_checkpoint(save(cast), family="self-forcing", fp8=True).backbone
+    values, scale = quantise_rows(cast[f"{CHANGED}.weight"].float())
+    assert torch.equal(loaded.blocks[1].ffn[0].weight.float(), values.float())
+    assert torch.equal(loaded.blocks[1].ffn[0].weight_scale, scale)
+
+
 def test_quantised_files_are_refused_as_ever(save, golden_state, refused):
     state = dict(golden_state)
     values, scale = quantise_rows(state[f"{CHANGED}.weight"])
-    state |= {f"{CHANGED}.weight": values, f"{CHANGED}.weight_scale": scale}
+    state |= {f"{CHANGED}.weight": values, f"{CHANGED}.scale_weight": scale, "scaled_fp8": torch.zeros(2)}
     path = save(state)
-    with refused("is quantised", "run this one in ComfyUI"):
+    with refused(f"'{CHANGED}.weight' is quantised", "run this one in ComfyUI"):
         open_checkpoint(path, family="self-forcing", fp8=True)

@@ -40,6 +40,14 @@ def test_every_row_has_its_scale_and_uses_all_of_the_range():
     assert torch.equal(values.float().abs().amax(-1), torch.full((3,), E4M3_MAX))
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_types_in_which_torch_does_not_compute(dtype):
+    """What files of other people have: they are cast first."""
+    x = draw(4, 32).to(dtype)
+    (values, scale), (expected, expected_scale) = quantise_rows(x), quantise_rows(x.float())
+    assert torch.equal(values.float(), expected.float()) and torch.equal(scale, expected_scale)
+
+
 def test_what_e4m3_has_comes_back_exactly():
     every = torch.arange(256, dtype=torch.uint8).view(torch.float8_e4m3fn).float()
     row = every[every.isfinite()]
