@@ -114,7 +114,7 @@ def embed(prompt: str, embedding: Path | None) -> Tensor:
         from ..core.world.vocabulary import embed_prompt
 
         return embed_prompt(prompt)
-    from ..core.checkpoints.load import load_text_embedding
+    from ..core.checkpoints.text_embedding import load_text_embedding
 
     return load_text_embedding(embedding)
 
@@ -166,6 +166,8 @@ def say_family(console: Console, args: argparse.Namespace, model: ARVideoModel) 
     """Print how a checkpoint is run and why."""
     if args.model != TOY:
         say(console, f"{args.model} is run as {model.family.title}: {model.reason}")
+        for note in model.notes:
+            say(console, f"  {note}")
     if model.decoder is not None:
         say(console, f"{args.decoder} decodes: {model.decoder.reason}")
 

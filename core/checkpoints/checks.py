@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..heads.profile import model_fingerprint
 from ..wan.shape import WanShape
+from .kinds import BACKBONE, kind_of
 
 _SHOWN = 3
+_DEFINING = (
+    "patch_embedding.weight",
+    "blocks.0.ffn.0.weight",
+    "text_embedding.0.weight",
+    "time_embedding.0.weight",
+    "head.head.weight",
+)
+_PACKED = (torch.int8, torch.uint8, torch.int16, torch.int32)  # in which quantised weights are kept
 
 
 def weights_fingerprint(shape: WanShape, weights: Mapping[str, Tensor]) -> str:
@@ -27,6 +37,7 @@ def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], wha
         DummyForcingError: the defining tensors are missing or damaged, or the heads cannot be told.
     """
     heads = _heads_in(metadata, what)
+    _check_complete(state, what)
     try:
         shape = WanShape.from_state_dict(state, heads)
     except DummyForcingError as error:
@@ -40,13 +51,33 @@ def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], wha
     return shape
 
 
+def _check_complete(state: Mapping[str, Tensor], what: str) -> None:
+    """Demand the tensors that tell the sizes; says what the file holds in place of them."""
+    missing = [name for name in _DEFINING if name not in state]
+    if not missing:
+        return
+    kind = kind_of(state)
+    if kind == BACKBONE:
+        raise DummyForcingError(
+            f"{what} is only a part of {kind}: it has {len(state)} tensors and lacks {missing[0]!r}; choose the "
+            "complete checkpoint, or the folder with all of its shards"
+        )
+    shown = kind or f"{len(state)} other tensors" + (f", such as {next(iter(state))!r}" if state else "")
+    raise DummyForcingError(
+        f"{what} is not {BACKBONE} but {shown}; expected a Wan 2.1 text-to-video model with tensors such as "
+        "'patch_embedding.weight' and 'blocks.0.self_attn.q.weight'"
+    )
+
+
 def check_values(state: Mapping[str, Tensor], what: str) -> None:
     """Demand floating-point weights. Raises DummyForcingError that names the first other tensor."""
     for name, value in state.items():
         if not value.is_floating_point() or not value.numel():
+            cause = "use an unchanged Wan 2.1 checkpoint"
+            if value.numel() and value.dtype in _PACKED:
+                cause = "use a checkpoint that is not quantised, or one in ComfyUI's own format"
             raise DummyForcingError(
-                f"{what}: {name!r} is {value.dtype} {list(value.shape)}, expected floating-point weights; "
-                "use a checkpoint that is not quantised"
+                f"{what}: {name!r} is {value.dtype} {list(value.shape)}, expected floating-point weights; {cause}"
             )
 
 

@@ -14,19 +14,14 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from .names import looks_like_vae
-from .pickles import CONVERT, ZIP_MAGIC, is_zip, read_pickle
+from .pickles import is_zip, read_loose_tensors, read_pickle
+from .unreadable import one_line, why_no_safetensors
 
 SUFFIX = ".safetensors"
 _INDEX_ENDING = f"{SUFFIX}.index.json"
-_SHARD = re.compile(rf"(.+)-(\d+)-of-(\d+){re.escape(SUFFIX)}$")
-_OTHER_FORMATS = (
-    (ZIP_MAGIC, f"a PyTorch or zip file in spite of its name; let it end in .pt instead of {SUFFIX}"),
-    (b"\x80", f"a PyTorch file of the old kind, which can run code when opened; {CONVERT}"),
-    (b"GGUF", "a GGUF file; choose a safetensors version of the model"),
-    (b"version https://git-lfs", "a Git LFS pointer and not the file itself; fetch it with 'git lfs pull'"),
-)
-_SNIFF_BYTES = 32
+_SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)(\.\w+)$")
 _MOST_SHARDS = 999  # a name could count to any number
+_SHOWN = 3
 
 Read = TypeVar("Read")
 Contents = tuple[dict[str, Tensor], dict[str, str]]
@@ -37,16 +32,24 @@ def read_tensors(path: Path) -> Contents:
     """Read one safetensors or PyTorch file.
 
     Returns:
-        Tensors on the CPU by name, and the file's metadata (PyTorch files have none). The tensors are
-        memory-mapped: copy what must outlive a change of the file.
+        Tensors on the CPU by name, and the file's metadata; that of a PyTorch file is what `pickles` says. The
+        tensors are memory-mapped: copy what must outlive a change of the file.
 
     Raises:
         DummyForcingError: no such file, a folder, cut short, another format, or a pickle of more than tensors.
     """
     with _explained(path):
-        if path.suffix.lower() != SUFFIX and is_zip(path):  # by this ending PyTorch would take it for the other
-            return read_pickle(path), {}
+        if _is_pickle(path):
+            return read_pickle(path)
     return _with_file(path, lambda file: (_tensors(file), file.metadata() or {}))
+
+
+def read_loose(path: Path) -> dict[str, Tensor]:
+    """As `read_tensors`, but all tensors of a PyTorch file, also those without a name (`read_loose_tensors`)."""
+    with _explained(path):
+        if _is_pickle(path):
+            return read_loose_tensors(path)
+    return read_tensors(path)[0]
 
 
 def tensor_names(path: Path) -> frozenset[str]:
@@ -98,17 +101,23 @@ def checkpoint_files(path: Path) -> list[Path]:
         shards = _shards_of(path)
     else:
         shards = _siblings(path)
-    for shard in shards:
-        if len(shards) > 1 and not shard.is_file():
-            raise DummyForcingError(
-                f"there is no file {shard}, one of the {len(shards)} shards of this checkpoint; download it too"
-            )
+    missing = [shard.name for shard in shards if not shard.is_file()] if len(shards) > 1 else []
+    if missing:
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise DummyForcingError(
+            f"{shards[0].parent} lacks {', '.join(missing[:_SHOWN])}{more} of the {len(shards)} shards of this "
+            "checkpoint; download what is missing into the same folder"
+        )
     return shards
 
 
 def find_vaes(folder: Path) -> list[Path]:
     """Safetensors files in a folder that hold a Wan VAE, told by the names of their tensors."""
     return [path for path in _safetensors_in(folder) if looks_like_vae(tensor_names(path))]
+
+
+def _is_pickle(path: Path) -> bool:
+    return path.suffix.lower() != SUFFIX and is_zip(path)  # by this ending PyTorch would take it for the other
 
 
 def _tensors(file) -> dict[str, Tensor]:
@@ -130,27 +139,11 @@ def _explained(path: Path) -> Iterator[None]:
             raise DummyForcingError(f"there is no file {path}; check the path")
         yield
     except SafetensorError as error:
-        raise DummyForcingError(_explain(path, error)) from error
+        raise DummyForcingError(why_no_safetensors(path, error)) from error
     except OSError as error:
         raise DummyForcingError(
             f"cannot read {path}: {error.strerror or error}; check its permissions and the disk"
         ) from error
-
-
-def _explain(path: Path, error: SafetensorError) -> str:
-    """Why a file is no safetensors file, by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(_SNIFF_BYTES)
-    if head[8:9] == b"{":  # where safetensors' header begins, after eight bytes of length
-        return f"{path} is cut short or damaged ({_one_line(error)}); download it again"
-    for magic, kind in _OTHER_FORMATS:
-        if head.startswith(magic):
-            return f"{path} is {kind}"
-    return f"{path} is not a safetensors file ({_one_line(error)}); choose a {SUFFIX} checkpoint"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -160,17 +153,17 @@ def _shards(folder: Path) -> list[Path]:
         raise DummyForcingError(f"{folder} has several checkpoints ({names}); leave one index in the folder")
     if indices:
         return _shards_of(indices[0])
-    shards = [path for path in _safetensors_in(folder) if not looks_like_vae(tensor_names(path))]
-    if not shards:
+    found = [path for path in _safetensors_in(folder) if not looks_like_vae(tensor_names(path))]
+    if not found:
         raise DummyForcingError(
             f"{folder} has no {SUFFIX} file with a backbone; choose the checkpoint's folder or file"
         )
-    return shards
+    return sorted({shard for path in found for shard in _counted(path)})
 
 
 def _siblings(path: Path) -> list[Path]:
     """The shards that a file is one of: those of an index that names it, or all that its name counts."""
-    if not path.is_file() or path.suffix != SUFFIX:
+    if not path.is_file():
         return [path]
     for index in _visible(path.parent, f"*{_INDEX_ENDING}"):
         try:
@@ -179,14 +172,17 @@ def _siblings(path: Path) -> list[Path]:
             continue
         if path in shards:
             return shards
+    return _counted(path)
+
+
+def _counted(path: Path) -> list[Path]:
+    """The shards that a file's name counts, 2-of-3 for example; else the file alone."""
     found = _SHARD.match(path.name)
     if found is None:
         return [path]
-    stem, digits, count = found[1], len(found[2]), found[3]
-    return [
-        path.with_name(f"{stem}-{number:0{digits}}-of-{count}{SUFFIX}")
-        for number in range(1, min(int(count), _MOST_SHARDS) + 1)
-    ]
+    stem, digits, count, suffix = found[1], len(found[2]), found[3], found[4]
+    numbers = range(1, min(int(count), _MOST_SHARDS) + 1)
+    return [path.with_name(f"{stem}-{number:0{digits}}-of-{count}{suffix}") for number in numbers] or [path]
 
 
 def _shards_of(index: Path) -> list[Path]:
@@ -195,7 +191,7 @@ def _shards_of(index: Path) -> list[Path]:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DummyForcingError(
-            f"{index} is not a shard index ({_one_line(error)}); expected a JSON 'weight_map'; download it again"
+            f"{index} is not a shard index ({one_line(error)}); expected a JSON 'weight_map'; download it again"
         ) from error
     for name in names:
         # Windows rules also cover those of POSIX: both separators and drive letters count.

@@ -15,11 +15,14 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from ..wan.shape import PATCH
 from .diffusers_names import is_of_diffusers, renamed_from_diffusers
-from .lora import is_lora_part
+from .kinds import kind_of
+from .lora_names import other_adapter, part_of
 from .names import backbone_part, bare_names
 
 _BASE = ".base_layer."
-_COUNTERS = "accum_"  # NVIDIA's trainer counts samples and hours beside the weights
+_COUNTERS = re.compile(r"^accum_")  # NVIDIA's trainer counts samples and hours beside the weights
+# Buffers that some trainers save, complex ones too; every Wan computes them itself.
+_POSITIONS = re.compile(r"(?:^|\.)(?:freqs(?:_\w+)?|inv_freq)$|^(?:rope|rotary_emb|pos_embed)\.")
 _PATCH_EMBEDDING = "patch_embedding.weight"
 _OUTERMOST = (
     r"(?:^|\.)(?:blocks|patch_embedding|text_embedding|time_embedding|time_projection|head|condition_embedder)\."
@@ -53,7 +56,11 @@ def backbone_layout(tensors: Mapping[str, Tensor], what: str) -> Layout:
     """
     notes = _wrappers(next(iter(tensors), ""))
     state = bare_names(backbone_part(tensors))
-    state = {name: value for name, value in state.items() if not name.startswith(_COUNTERS)}
+    state = {name: value for name, value in state.items() if not _COUNTERS.search(name)}
+    tables = [name for name in state if _POSITIONS.search(name)]
+    if tables:
+        notes.append(f"it has position tables ({tables[0]!r}), which are computed anew and left out")
+        state = {name: value for name, value in state.items() if name not in tables}
     state, lora = _without_peft(state, what)
     if lora:
         notes.append("a LoRA is wrapped around its layers (PEFT) and is merged when the model is loaded")
@@ -75,10 +82,11 @@ def _wrappers(name: str) -> list[str]:
 
 def _without_peft(state: Mapping[str, Tensor], what: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Weights and LoRA parts, where PEFT wrapped layers as `base_layer` beside `lora_A` and `lora_B`."""
-    lora = {name: value for name, value in state.items() if is_lora_part(name)}
-    if lora and len(lora) == len(state):
+    lora = {name: value for name, value in state.items() if part_of(name)}
+    other = other_adapter(state)
+    if other is not None or (lora and len(lora) == len(state)):
         raise DummyForcingError(
-            f"{what} is a LoRA and not a model; load the model and choose this file as its LoRA"
+            f"{what} is {kind_of(state)} and not a model; load the model and choose this file as its LoRA"
         )
     if not any(_BASE in name for name in state):
         return dict(state), {}

@@ -1,4 +1,4 @@
-"""From files to modules: backbone, VAE, TAEHV and text embedding; every tensor is checked before any is copied."""
+"""From files to modules: backbone, VAE and TAEHV; every tensor is checked before any is copied."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from ..wan.tae import ENCODER, TAE, TAEShape
 from ..wan.vae import WanVAE, WanVAEShape
 from .checks import check_shapes, check_values, weights_fingerprint
 from .files import read_checkpoint, read_tensors
+from .kinds import DECODER, kind_of
 from .mapped import let_go
 from .merge import Merge, merge_all
 from .names import bare_names, check_names
 from .normal import NormalBackbone, normalise
-
-EMBEDDING_KEYS = ("context", "prompt_embeds")
 
 Model = TypeVar("Model", CausalWan, WanVAE, TAE)
 
@@ -108,36 +107,15 @@ def _outline(
     try:
         shape = read(state)
     except DummyForcingError as error:
-        raise DummyForcingError(f"{what} cannot be loaded: {error}") from error
+        kind = kind_of(state)
+        which = "cannot be loaded" if kind in (None, DECODER) else f"is {kind}"
+        raise DummyForcingError(f"{what} {which}: {error}") from error
     with torch.device("meta"):
         model = build(shape)
     expected = model.state_dict()
     check_names(state, expected, what)
     check_shapes(state, expected, what)
     return model
-
-
-def load_text_embedding(path: Path) -> Tensor:
-    """Load a text encoder's output, [1, L, text_dim] fp32 on the CPU.
-
-    The safetensors file holds it as 'context' or 'prompt_embeds', or as its only floating-point tensor;
-    [L, text_dim] gets the batch dimension.
-
-    Raises:
-        DummyForcingError: unreadable, ambiguous, of another shape, or with NaN or infinite numbers.
-    """
-    stored = _choose_embedding(read_tensors(path)[0], path)
-    embedding = stored.to(torch.float32, copy=True)  # leaves the mapped file
-    if embedding.ndim == 2:
-        embedding = embedding[None]
-    if embedding.ndim != 3 or embedding.shape[0] != 1 or 0 in embedding.shape:
-        raise DummyForcingError(
-            f"the text embedding {path} has the shape {list(stored.shape)}; "
-            "expected one prompt as [tokens, channels] or [1, tokens, channels]"
-        )
-    if not embedding.isfinite().all():
-        raise DummyForcingError(f"the text embedding {path} has NaN or infinite numbers; encode the prompt again")
-    return embedding
 
 
 def backbone_fingerprint(backbone: CausalWan) -> str:
@@ -166,14 +144,3 @@ def _filled(
         let_go(value)
     model.load_state_dict(weights, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def _choose_embedding(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
-    floats = {name: value for name, value in tensors.items() if value.is_floating_point()}
-    chosen = [name for name in EMBEDDING_KEYS if name in floats] or list(floats)
-    if len(chosen) != 1:
-        raise DummyForcingError(
-            f"cannot tell which of the {len(chosen)} floating-point tensors of {path} is the text embedding; "
-            f"save it alone or as {EMBEDDING_KEYS[0]!r}"
-        )
-    return floats[chosen[0]]

@@ -6,7 +6,6 @@ nothing: its key map has not one of the names in LongLive's file (MODELS.md 0.5)
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import torch
@@ -15,22 +14,12 @@ from torch import Size, Tensor
 from ..errors import DummyForcingError
 from ..wan.container import CausalWan
 from ..wan.shape import WanShape
-from .diffusers_names import is_of_diffusers, renamed_from_diffusers
+from .kinds import kind_of
+from .lora_names import DOWN, UP, Part, is_refused, module_names, other_adapter, part_of, without_prefix
 from .names import bare_names
 
-DOWN, UP = "lora_A.weight", "lora_B.weight"
 _PREFIX = "diffusion_model."
-_KOHYA = "lora_unet_"
-_PART = re.compile(r"\.(lora_(?:A|B|down|up)(?:\.\w+)?\.weight|alpha|diff|diff_b)$")
 _ANYWAY = "to use the part that fits, apply it with ComfyUI's own Load LoRA node instead"
-
-Part = tuple[str, str]
-"""Module and part, such as ("blocks.0.self_attn.q", "lora_A.weight")."""
-
-
-def is_lora_part(name: str) -> bool:
-    """Whether a bare name is that of a LoRA's tensor."""
-    return _PART.search(name) is not None
 
 
 def comfy_lora(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
@@ -41,27 +30,33 @@ def comfy_lora(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
 def lora_parts(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dict[Part, Tensor]:
     """Take a LoRA apart by the modules that it changes.
 
-    Reads the names of PEFT (LongLive, RAVEN, MemFlow: `base_model.model.blocks.0.self_attn.q.lora_A.weight`),
-    of ComfyUI, of diffusers and of kohya (`lora_unet_blocks_0_self_attn_q.lora_down.weight`), with `alpha`, and
-    full differences `diff` and `diff_b`.
+    Reads plain LoRAs under all names of `lora_names`, with `alpha`, and full differences `diff` and `diff_b`.
 
     Args:
         shape: of the model that the LoRA is for.
         what: what is being loaded and from where, the beginning of messages.
 
     Raises:
-        DummyForcingError: not a LoRA, of an unknown kind, or of another model.
+        DummyForcingError: not a LoRA, of a kind that is not read here, or of another model.
     """
     state = bare_names(tensors)
-    if is_of_diffusers(state):
-        state = renamed_from_diffusers(state)
-    if not any(map(is_lora_part, state)):
-        raise DummyForcingError(
-            f"{what} is not a LoRA; expected tensors such as 'blocks.0.self_attn.q.lora_A.weight'; choose a LoRA"
-        )
     sizes = _sizes(shape)
-    by_kohya_name = {_KOHYA + module.replace(".", "_"): module for module in map(_module_of, sizes)}
-    parts = {_split(name, by_kohya_name, what): value for name, value in state.items()}
+    modules = module_names(map(_module_of, sizes))
+    other = other_adapter(tensors)
+    if other is not None:
+        raise DummyForcingError(f"{what} {is_refused(*other, modules)}")
+    if not any(map(part_of, state)):
+        kind = kind_of(state)
+        raise DummyForcingError(
+            f"{what} is not a LoRA{f' but {kind}' if kind else ''}; expected tensors such as "
+            "'blocks.0.self_attn.q.lora_A.weight'; choose a LoRA"
+        )
+    parts: dict[Part, Tensor] = {}
+    for name, value in state.items():
+        part = _part(name, modules, what)
+        if part in parts:
+            raise DummyForcingError(f"{what} changes {part[0]!r} twice, under two names; save it with one of them")
+        parts[part] = value
     for part, value in parts.items():
         _check(part, value, parts, sizes, what)
     return parts
@@ -76,16 +71,12 @@ def _module_of(parameter: str) -> str:
     return parameter.removesuffix(".weight").removesuffix(".bias")
 
 
-def _split(name: str, by_kohya_name: Mapping[str, str], what: str) -> Part:
-    found = _PART.search(name)
+def _part(name: str, modules: Mapping[str, str], what: str) -> Part:
+    found = part_of(name)
     if found is None:
         raise DummyForcingError(f"{what} is of a kind that is not known here (it has {name!r}); {_ANYWAY}")
-    module, kind = name[: found.start()], found[1]
-    if kind.startswith(("lora_A", "lora_down")):
-        kind = DOWN
-    elif kind.startswith(("lora_B", "lora_up")):
-        kind = UP
-    return by_kohya_name.get(module, module), kind
+    module, kind = found
+    return modules.get(without_prefix(module), module), kind
 
 
 def _check(part: Part, value: Tensor, parts: Mapping[Part, Tensor], sizes: Mapping[str, Size], what: str) -> None:

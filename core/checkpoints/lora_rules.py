@@ -15,7 +15,8 @@ from ..errors import DummyForcingError
 from ..wan.shape import WanShape
 from .detect import own_name, words_of
 from .family import Family
-from .lora import DOWN, Part, lora_parts
+from .lora import lora_parts
+from .lora_names import DOWN, Part
 from .merge import Merge
 
 LORA_KEY = "dummy_forcing.lora"

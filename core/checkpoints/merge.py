@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from .lora import DOWN, UP, Part
+from .lora_names import DOWN, UP, Part
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,6 +41,7 @@ class ARVideoModel:
         device, dtype: of backbone and VAE; text embeddings must be given in them.
         reason: why this family, a sentence without a full stop.
         decoder: decodes in the VAE's place; None where the VAE does it itself.
+        notes: what was put right to read the backbone, for people.
     """
 
     backbone: CausalWan
@@ -51,6 +52,7 @@ class ARVideoModel:
     dtype: torch.dtype
     reason: str = ""
     decoder: LightDecoder | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         channels = self.backbone.shape.out_channels
@@ -156,6 +158,7 @@ def open_checkpoint(
         dtype=dtype,
         reason=opened.detected.reason,
         decoder=None if decoder is None else open_decoder(Path(decoder), encoder, device, dtype),
+        notes=opened.normal.notes,
     )
 
 

@@ -7,10 +7,16 @@ from typing import TypeVar
 
 from ..errors import DummyForcingError
 
-CONTAINERS = ("generator_ema", "generator", "generator_lora", "state_dict", "model", "module")
-"""Entries under which trainers keep the weights, best first: where a file has both, its authors run the average."""
+CONTAINERS = (
+    "generator_ema", "model_ema", "ema_model", "ema", "generator", "student", "generator_lora", "state_dict",
+    "model", "module", "net", "transformer", "diffusion_model", "dit", "model_state_dict", "ema_state_dict",
+    "params", "weights",
+)  # fmt: skip
+"""Entries under which trainers keep the weights, best first (`containers` has the whole rule)."""
 
-_LEADING = frozenset({*CONTAINERS, "base_model", "diffusion_model", "net", "transformer"})
+WRAPPERS = frozenset({*CONTAINERS, "base_model", "pipe", "shadow"})
+"""What may stand before the names of a model's own tensors."""
+
 # FSDP, torch.compile and activation checkpointing wrap any module, so these occur in the middle of a name too.
 _ANYWHERE = frozenset({"_fsdp_wrapped_module", "_orig_mod", "_checkpoint_wrapped_module"})
 _ALL_IN_ONE = "model.diffusion_model."
@@ -25,7 +31,7 @@ def bare_name(name: str) -> str:
     """`model.blocks.0._fsdp_wrapped_module.norm3.bias` -> `blocks.0.norm3.bias`; bare names stay."""
     parts = [part for part in name.split(".") if part not in _ANYWHERE]
     start = 0
-    while start < len(parts) - 1 and parts[start] in _LEADING:
+    while start < len(parts) - 1 and parts[start] in WRAPPERS:
         start += 1
     return ".".join(parts[start:])
 

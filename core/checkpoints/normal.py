@@ -22,6 +22,7 @@ from .layouts import backbone_layout
 from .lora import lora_parts
 from .merge import Merge, check_mergeable, merge_all
 from .names import check_names
+from .pickles import CHOICE_KEY
 from .quantised import bare_metadata, is_beside_weights, quantised_weights
 
 _LATENT_CHANNELS = 16
@@ -97,7 +98,7 @@ def normalise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], what: 
         fingerprint=weights_fingerprint(shape, plain),
         quantised=quantised,
         wrapped=Merge(lora_parts(layout.lora, shape, f"the LoRA within {what}")) if layout.lora else None,
-        notes=layout.notes,
+        notes=(*layout.notes, *([metadata[CHOICE_KEY]] if CHOICE_KEY in metadata else [])),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,33 +12,66 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from .names import CONTAINERS
+from .containers import find_weights, is_plain
+from .unreadable import CONVERT, ZIP_MAGIC, why_no_pickle
 
-ZIP_MAGIC = b"PK\x03\x04"
-CONVERT = "convert it with safetensors.torch.save_file(state_dict, path)"
-_DEPTH = 4  # containers within containers; a pickle could also hold itself
-_SHOWN = 120
+CHOICE_KEY = "dummy_forcing.choice"
+"""Entry of the metadata that says where in the file the weights lay."""
+
+_FOREIGN = re.compile(r"GLOBAL ([\w.]+)")  # in PyTorch's message about what is no tensor
+
+_DEPTH = 4  # of lists and mappings around a tensor
+
+logger = logging.getLogger("dummy_forcing")
+
+
+def read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the weights of a PyTorch file, memory-mapped, on the CPU.
+
+    Trainers nest the weights in containers (`containers`), which stay as the beginning of the names: Self-Forcing's
+    `{"generator_ema": {"model.head.modulation": ...}}` gives `generator_ema.model.head.modulation`.
+
+    Returns:
+        Tensors by name, and as metadata what there was to choose, under `CHOICE_KEY`.
+
+    Raises:
+        DummyForcingError: damaged, with more than tensors in it, or without named tensors.
+    """
+    stored = _load(path)
+    found = find_weights(stored, str(path))
+    if not found.tensors:
+        raise DummyForcingError(
+            f"{path} holds no tensors by name but {_shortly(stored)}; expected the state dict of a model; choose a "
+            "checkpoint"
+        )
+    if not found.choice:
+        return found.tensors, {}
+    logger.info("%s: %s", path.name, found.choice)
+    return found.tensors, {CHOICE_KEY: found.choice}
+
+
+def read_loose_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a PyTorch file, by the names and numbers of what they lie in; raises as `read_pickle`.
+
+    `[tensor, {"context": [tensor]}]` gives "0" and "1.context.0", a tensor alone "".
+    """
+    found: dict[str, Tensor] = {}
+    level: list[tuple[str, object]] = [("", _load(path))]
+    for _ in range(_DEPTH):
+        deeper: list[tuple[str, object]] = []
+        for name, value in level:
+            if is_plain(value):
+                found[name] = value.detach()
+            inner = value.items() if isinstance(value, Mapping) else enumerate(value) if _is_list(value) else ()
+            deeper += [(f"{name}.{key}" if name else str(key), each) for key, each in inner]
+        level = deeper
+    return found
 
 
 def is_zip(path: Path) -> bool:
     """Whether a file is a zip archive, as PyTorch files of today are; may raise OSError."""
     with path.open("rb") as file:
         return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
-
-
-def read_pickle(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch file, memory-mapped, on the CPU.
-
-    Trainers nest the weights in containers, which stay as the beginning of the names: Self-Forcing's
-    `{"generator_ema": {"model.head.modulation": ...}}` gives `generator_ema.model.head.modulation`.
-
-    Raises:
-        DummyForcingError: damaged, with more than tensors in it, or without named tensors.
-    """
-    tensors = unwrap(_load(path))
-    if not tensors:
-        raise DummyForcingError(f"{path} holds no tensors by name; expected a state dict; choose a checkpoint")
-    return tensors
 
 
 def containers(path: Path) -> list[str]:
@@ -49,47 +84,23 @@ def _load(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
+        foreign = _FOREIGN.search(str(error))
         raise DummyForcingError(
-            f"{path} is damaged or holds more than tensors, and opening such a pickle can run code; {CONVERT}"
+            f"{path} holds more than tensors{f' ({foreign[1]})' if foreign else ', or is damaged'}, and opening "
+            f"such a pickle can run code; {CONVERT}"
         ) from error
     except Exception as error:  # a damaged file makes the reader stumble anywhere, over almost anything
-        raise DummyForcingError(
-            f"{path} is not a readable PyTorch file ({_one_line(error)}); download it again"
-        ) from error
+        raise DummyForcingError(why_no_pickle(path, error)) from error
 
 
-def unwrap(stored: object) -> dict[str, Tensor]:
-    """Tensors by name out of nested containers, whose names come first, joined by dots.
-
-    Where one level has several containers (weights and their average, a critic, an optimiser), the first of
-    `CONTAINERS` is taken. What is no plain tensor is left out.
-    """
-    prefix = ""
-    for _ in range(_DEPTH):
-        inner = _container_in(stored)
-        if inner is None:
-            break
-        prefix, stored = f"{prefix}{inner}.", stored[inner]
-    items = stored.items() if isinstance(stored, Mapping) else ()
-    return {prefix + name: value.detach() for name, value in items if isinstance(name, str) and _is_plain(value)}
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
-def _container_in(stored: object) -> str | None:
-    if not isinstance(stored, Mapping):
-        return None
-    return next((key for key in CONTAINERS if isinstance(stored.get(key), Mapping) and stored[key]), None)
-
-
-def _is_plain(value: object) -> bool:
-    """Not sparse, not quantised by PyTorch, not without data."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        and not value.is_quantized
+def _shortly(stored: object) -> str:
+    """What a file holds in place of named tensors, for people."""
+    if isinstance(stored, Tensor):
+        return f"one tensor {list(stored.shape)}"
+    return f"a {type(stored).__name__}" + (
+        f" of {len(stored)}" if _is_list(stored) or isinstance(stored, Mapping) else ""
     )
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

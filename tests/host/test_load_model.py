@@ -158,6 +158,27 @@ def test_core_alone_takes_a_published_file_for_an_ordinary_model(host, save):
     assert facts_of(load("self_forcing_dmd.pt")).family.name == "self-forcing"
 
 
+@pytest.mark.parametrize("name", ["self_forcing.pt", "self_forcing.safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_a_buffer_that_wan_computes_itself(host, save, state, name, dtype):
+    save(state | {"freqs": torch.ones(1024, 64, dtype=dtype)}, name, HEADS)
+    assert_weights(load(name), state)
+
+
+def test_weights_of_students_and_averages(host, save, state, caplog):
+    """Found by any name; what is taken of several is said in one line of the log."""
+    caplog.set_level("INFO", "dummy_forcing")
+    other = {name: torch.zeros_like(value) for name, value in state.items()}
+    save({"student": wrapped(state, "model."), "critic": other}, "self_forcing_student.pt")
+    assert_weights(load("self_forcing_student.pt"), state)
+    assert not any("stays unused" in message for message in caplog.messages)
+    save({"model": other, "model_ema": state, "step": 7}, "self_forcing_ema.pt")
+    assert_weights(load("self_forcing_ema.pt"), state)
+    said = [message for message in caplog.messages if "stays unused" in message]
+    assert said == ["self_forcing_ema.pt: its weights are those in 'model_ema', the average; 'model' beside it "
+                    "stays unused"]  # fmt: skip
+
+
 def test_an_all_in_one_checkpoint(host, save, state):
     stored = wrapped(state, "model.diffusion_model.") | {"vae.conv1.weight": torch.ones(2)}
     save(stored, "self-forcing.safetensors", HEADS, folder="checkpoints")
@@ -312,9 +333,12 @@ def test_bad_files(model_folders, save, state, refused):
     assert "cut short" in refused("self_forcing.safetensors")
     path = save(state, "self_forcing.pt")
     path.write_bytes(path.read_bytes()[:5000])
-    assert "not a readable PyTorch file" in refused("self_forcing.pt")
-    (model_folders / "diffusion_models" / "text.ckpt").write_text("hello " * 100)
-    assert "not a safetensors file" in refused("text.ckpt")
+    assert "is cut short (4.9 KiB of it are there): its download broke off" in refused("self_forcing.pt")
+    for name in ("page.ckpt", "page.safetensors", "page.pt"):
+        (model_folders / "diffusion_models" / name).write_text("<html>please log in</html>")
+        assert "is a web page (26 B) and not the file itself: its download failed" in refused(name)
+        (model_folders / "diffusion_models" / name).write_text("")
+        assert "is empty (0 bytes): its download failed" in refused(name)
     assert "there is no file 'gone.pt' in models/diffusion_models or models/checkpoints" in refused("gone.pt")
     assert "there is no file 'gone.pt' in models/loras" in refused(lora="gone.pt")
 

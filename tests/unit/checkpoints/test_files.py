@@ -52,8 +52,10 @@ def test_a_folder_is_no_file(tmp_path, refused):
 @pytest.mark.parametrize("kept", [100, -1])
 def test_a_file_cut_short(save, refused, kept):
     path = save(WHOLE)
+    whole = path.stat().st_size
     path.write_bytes(path.read_bytes()[:kept])
-    with refused("cut short or damaged", "download it again"):
+    there = f"{path.stat().st_size} B of" + (f" {whole} B are there" if kept < 0 else "")
+    with refused(f"is cut short: {there}", "download it again"):
         read_tensors(path)
 
 
@@ -78,21 +80,37 @@ def test_a_pytorch_file_with_the_wrong_ending(tmp_path, refused):
             read(path)
 
 
+PAGE = b"\n<!DOCTYPE html>\n<html><body>Sign in to read this repository</body></html>"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.pt", "model.ckpt"])
 @pytest.mark.parametrize(
-    ("content", "word"),
+    ("content", "words"),
     [
-        (b"", "not a safetensors file"),
-        (b"short", "not a safetensors file"),
-        (b"Once upon a time\nthere was a file.\n" * 9, "not a safetensors file"),
-        (b"<!DOCTYPE html>\n<html></html>", "not a safetensors file"),
-        (b"GGUF" + bytes(60), "GGUF"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull"),
+        (b"", ["is empty (0 bytes)", "its download failed", "download it again"]),
+        (bytes(4096), ["nothing but zeros (4.0 KiB)", "its download is not finished", "download it again"]),
+        (PAGE, [f"is a web page ({len(PAGE)} B)", "its download failed", "log in", "download it again"]),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", ["is a web page", "download it again"]),
+        (b"Entry not found", ["is a text (15 B, 'Entry not found')", "if it was downloaded, download it again"]),
+        ("\u4f60\u597d\n".encode() * 99, ["is a text (693 B", "\u4f60\u597d"]),
+        (b'{"error": "Access to model is restricted"}', ["is a text (42 B", "Access to model"]),
+        (b"short\x00\x01", ["is no file of tensors", "choose a .safetensors or .pt file"]),
+        (b"GGUF" + bytes(60), ["GGUF", "choose a safetensors version"]),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", ["git lfs pull"]),
+        (b"\x93NUMPY\x01\x00v\x00", ["is a NumPy file", "torch.from_numpy"]),
     ],
 )
-def test_other_formats(tmp_path, refused, content, word):
-    path = tmp_path / "model.safetensors"
+def test_other_formats(tmp_path, refused, name, content, words):
+    path = tmp_path / name
     path.write_bytes(content)
-    with refused(word, str(path)):
+    with refused(str(path), *words):
+        read_tensors(path)
+
+
+def test_a_file_with_more_at_its_end(save, refused):
+    path = save(WHOLE)
+    path.write_bytes(path.read_bytes() + b"more")
+    with refused("is a damaged safetensors file", "download it again"):
         read_tensors(path)
 
 
@@ -141,7 +159,7 @@ def test_a_folder_with_nothing_to_read(tmp_path, vae_file, refused):
 def test_a_shard_is_missing(tmp_path, save, refused):
     save(PARTS[0], "part-1.safetensors")
     write_index(tmp_path, "part-1.safetensors", "part-2.safetensors")
-    with refused("there is no file", "part-2.safetensors"):
+    with refused(f"{tmp_path} lacks part-2.safetensors of the 2 shards", "into the same folder"):
         read_checkpoint(tmp_path)
 
 
@@ -206,8 +224,24 @@ def test_a_missing_shard_of_a_chosen_one(tmp_path, save, refused, indexed):
     save(PARTS[0], shard(1))
     if indexed:
         write_index(tmp_path, shard(1), shard(2))
-    with refused(f"there is no file {tmp_path / shard(2)}", "one of the 2 shards", "download it too"):
-        read_checkpoint(tmp_path / shard(1))
+    for path in (tmp_path, tmp_path / shard(1)):
+        with refused(f"{tmp_path} lacks {shard(2)} of the 2 shards", "download what is missing"):
+            read_checkpoint(path)
+
+
+def test_many_missing_shards(tmp_path, save, refused):
+    save(PARTS[0], shard(2, 7))
+    with refused(f"lacks {shard(1, 7)}, {shard(3, 7)}, {shard(4, 7)} and 3 more of the 7 shards"):
+        read_checkpoint(tmp_path)
+
+
+def test_shards_of_pytorch_files(tmp_path, refused):
+    for number, part in enumerate(PARTS, 1):
+        torch.save(part, tmp_path / f"pytorch_model-0000{number}-of-00002.bin")
+    assert_same(read_checkpoint(tmp_path / "pytorch_model-00002-of-00002.bin")[0], WHOLE)
+    (tmp_path / "pytorch_model-00001-of-00002.bin").unlink()
+    with refused("lacks pytorch_model-00001-of-00002.bin of the 2 shards"):
+        read_checkpoint(tmp_path / "pytorch_model-00002-of-00002.bin")
 
 
 def test_a_shard_cut_short(tmp_path, save, refused):
@@ -220,5 +254,5 @@ def test_a_shard_cut_short(tmp_path, save, refused):
 
 def test_a_name_that_counts_to_the_moon(tmp_path, save, refused):
     path = save(WHOLE, f"model-1-of-{10**12}.safetensors")
-    with refused("shards", "download it too"):
+    with refused("shards", "download what is missing"):
         read_checkpoint(path)

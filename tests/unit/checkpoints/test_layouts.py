@@ -67,6 +67,16 @@ def test_the_linear_patch_embedding_is_the_convolution(state):
     torch.testing.assert_close(convolved, patches @ state["patch_embedding.weight"].flatten(1).T)
 
 
+@pytest.mark.parametrize("wrapped", [dict, fsdp, diffusers, lambda s: prefixed(s, "generator_ema.model.")])
+@pytest.mark.parametrize("name", ["freqs", "freqs_cis", "rope.freqs_cos", "rotary_emb.inv_freq"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_position_tables_are_left_out(state, wrapped, name, dtype):
+    """Wan computes them; some trainers save them as a buffer."""
+    found = normalise(wrapped(state | {name: torch.ones(1024, 64, dtype=dtype)}), {}, "it")
+    assert_same(found.state, state)
+    assert any("position tables" in note and "left out" in note for note in found.notes)
+
+
 def test_a_wrapped_lora_is_merged(state):
     lora = raven_lora(state)
     normal = normalise(peft(state, lora), {}, "it")
@@ -88,6 +98,8 @@ def test_a_lora_alone_is_no_model(state, refused):
     for names in (lora_state(state), prefixed(lora_state(state), "generator_lora.base_model.model.")):
         with refused("it is a LoRA and not a model"):
             backbone_layout(names, "it")
+    with refused("it is a LoKr of LyCORIS and not a model", "choose this file as its LoRA"):
+        backbone_layout({"diffusion_model.blocks.0.ffn.0.lokr_w1": torch.ones(2, 2)}, "it")
 
 
 def test_a_lora_with_diffusers_names(state):

@@ -131,7 +131,7 @@ def test_a_model_as_lora_and_a_lora_as_model(write, refused):
 def test_a_lora_cut_short(write, refused):
     path, lora = write(*LONGLIVE)
     lora.write_bytes(lora.read_bytes()[:-5000])
-    with refused("lora.pt", "not a readable PyTorch file", "download it again"):
+    with refused("lora.pt", "is cut short", "download it again"):
         open_checkpoint(path, lora=lora)
 
 

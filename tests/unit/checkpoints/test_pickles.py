@@ -1,12 +1,13 @@
 import os
 import pickle
 import zipfile
+from argparse import Namespace
 
 import pytest
 import torch
 from torch import nn
 
-from dummy_forcing.core.checkpoints.pickles import is_zip, read_pickle, unwrap
+from dummy_forcing.core.checkpoints.pickles import CHOICE_KEY, is_zip, read_pickle
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.bfloat16)}
 
@@ -40,19 +41,52 @@ def assert_state(found, prefix=""):
     ],
 )
 def test_containers(saved, stored, prefix):
-    assert_state(read_pickle(saved(stored)), prefix)
+    assert_state(read_pickle(saved(stored))[0], prefix)
 
 
 def test_tensors_are_mapped_and_without_gradients(saved):
-    found = read_pickle(saved({"w": nn.Parameter(torch.ones(3)), **STATE}))
+    found, _ = read_pickle(saved({"w": nn.Parameter(torch.ones(3)), **STATE}))
     assert not any(value.requires_grad for value in found.values())
     assert type(found["w"]) is torch.Tensor
 
 
-def test_a_container_that_holds_itself():
+def test_a_container_that_holds_itself(saved):
     loop = {"a": torch.ones(1)}
     loop["model"] = loop
-    assert list(unwrap(loop)) == ["model.model.model.model.a"]
+    assert list(read_pickle(saved(loop))[0]) == ["a"]
+
+
+def layers(seed, prefix="model."):
+    return {f"{prefix}blocks.0.modulation": torch.full((2,), float(seed)), f"{prefix}head.bias": torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("stored", "prefix", "choice"),
+    [
+        ({"ema": layers(1), "step": 3}, "ema.", ""),
+        ({"student": layers(1), "critic": layers(2)}, "student.", ""),
+        ({"model": layers(2), "model_ema": layers(1)}, "model_ema.", "'model_ema', the average; 'model' beside it"),
+        ({"generator": layers(2), "generator_ema": layers(1)}, "generator_ema.", "'generator' beside it"),
+        ({"net": layers(2), "ema": {"decay": 0.99, "shadow": layers(1)}}, "ema.shadow.", "'net' beside it"),
+        ({"mine": {"inner": layers(1)}, "step": torch.ones(())}, "", "its weights lie in 'mine.inner'"),
+        ({"fake_score": layers(2), "real_score": layers(3), "student": layers(1)}, "student.", ""),
+        ({"student": layers(2), "averaged_ema": layers(1)}, "", "'averaged_ema', the average; 'student' beside it"),
+        ({"model": layers(1), "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}}, "model.", ""),
+        ({"logvar": torch.ones(3), "module": layers(1)}, "module.", ""),
+    ],
+)
+def test_what_is_taken_of_several(saved, caplog, stored, prefix, choice):
+    """The average before what it averages, never what is only of the training; said in the log, once."""
+    caplog.set_level("INFO", "dummy_forcing")
+    found, metadata = read_pickle(saved(stored))
+    assert found[f"{prefix}model.blocks.0.modulation"].tolist() == [1, 1]
+    assert choice in metadata.get(CHOICE_KEY, "") and bool(choice) == bool(metadata)
+    assert caplog.messages == ([f"model.pt: {metadata[CHOICE_KEY]}"] if choice else [])
+
+
+def test_nothing_but_a_critic(saved, refused):
+    with refused("holds only 'critic'", "choose the checkpoint that has the model itself"):
+        read_pickle(saved({"critic": layers(1), "step": 7}))
 
 
 @pytest.mark.parametrize(
@@ -61,8 +95,13 @@ def test_a_container_that_holds_itself():
      {"a": torch.ones(2, device="meta")}],
 )  # fmt: skip
 def test_no_tensors_by_name(saved, refused, stored):
-    with refused("no tensors by name", "model.pt"):
+    with refused("no tensors by name", "model.pt", "choose a checkpoint"):
         read_pickle(saved(stored))
+
+
+def test_what_is_there_in_place_of_named_tensors(saved, refused):
+    with refused("but one tensor [2, 3]; expected the state dict of a model"):
+        read_pickle(saved(torch.ones(2, 3)))
 
 
 class Trap:
@@ -87,11 +126,17 @@ def test_a_whole_module_is_refused(saved, refused):
         read_pickle(saved(nn.Linear(2, 2)))
 
 
+def test_settings_beside_the_tensors(saved, refused):
+    """As many trainers save them: the message names what it is."""
+    with refused("holds more than tensors (argparse.Namespace)", "save_file"):
+        read_pickle(saved({"model": layers(1), "args": Namespace(lr=0.1)}))
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.9])
 def test_a_file_cut_short(saved, refused, kept):
     path = saved({"a": torch.ones(5000)})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    with refused("not a readable PyTorch file", "download it again"):
+    with refused("is cut short", "KiB of it are there", "its download broke off", "download it again"):
         read_pickle(path)
 
 
@@ -100,7 +145,7 @@ def test_another_zip_file(tmp_path, refused):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     assert is_zip(path)
-    with refused("not a readable PyTorch file"):
+    with refused("is a zip archive and no PyTorch file", "unpack it"):
         read_pickle(path)
 
 

@@ -124,7 +124,7 @@ def test_quantised_weights_keep_their_type(tmp_path, state, capsys):
         (["self_forcing_dmd.pt", "out.safetensors", "--lora", "gone.pt"], "there is no file gone.pt"),
         (["longlive_base.pt", "out.safetensors"], "needs its LoRA"),
         (["lora.pt", "out.safetensors"], "is a LoRA and not a model"),
-        (["half.pt", "out.safetensors"], "not a readable PyTorch file"),
+        (["half.pt", "out.safetensors"], "is cut short"),
     ],
 )
 def test_what_is_refused(tmp_path, published, monkeypatch, capsys, argv, words):

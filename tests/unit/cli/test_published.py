@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from published_layouts import PUBLISHED, SHAPE, backbone_state
+from published_layouts import PUBLISHED, SHAPE, backbone_state, prefixed
 from safetensors.torch import save_file
 
 from dummy_forcing.cli.main import main
@@ -57,6 +57,46 @@ def test_a_file_of_no_family_that_can_be_told(folder, capsys):
     assert "choose its family by hand" in capsys.readouterr().err
     assert main(["generate", "--model", "model.pt", *GENERATE, "--family", "raven"]) == 0
     assert "is run as RAVEN: it was chosen by hand" in capsys.readouterr().out
+
+
+def test_what_is_taken_of_several_weights_is_said(folder, capsys):
+    weights = prefixed(backbone_state(), "model.")
+    torch.save({"model": prefixed(backbone_state(5), "model."), "model_ema": weights}, "self_forcing.pt")
+    assert main(["generate", "--model", "self_forcing.pt", *GENERATE]) == 0
+    said = "its weights are those in 'model_ema', the average; 'model' beside it stays unused"
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert main(["inspect", "self_forcing.pt"]) == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_embedding_without_a_name(folder):
+    torch.save(torch.randn(5, SHAPE.text_dim), "cat.pt")
+    argv = ["generate", "--model", "self_forcing_dmd.pt", *GENERATE, "--embedding", "cat.pt"]
+    assert main(argv) == 0
+
+
+@pytest.mark.parametrize("option", ["--model", "--vae", "--lora", "--embedding"])
+def test_a_web_page_in_place_of_a_file(folder, capsys, option):
+    (folder / "page.pt").write_text("<!doctype html><title>Sign in</title>")
+    assert main(["generate", "--model", "self_forcing_dmd.pt", *GENERATE, option, "page.pt"]) == 2
+    error = capsys.readouterr().err
+    assert "page.pt is a web page (37 B)" in error and "download failed" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "file", "words"),
+    [
+        ("--model", "vae.safetensors", "is not a Wan backbone but a Wan VAE"),
+        ("--model", "lora.pt", "is a LoRA and not a model"),
+        ("--vae", "self_forcing_dmd.pt", "is a Wan backbone: not a Wan 2.1 VAE"),
+        ("--lora", "self_forcing_dmd.pt", "is not a LoRA but a Wan backbone"),
+        ("--embedding", "vae.safetensors", "is a Wan VAE and no text embedding"),
+    ],
+)
+def test_files_in_each_others_places(folder, capsys, option, file, words):
+    assert main(["generate", "--model", "self_forcing_dmd.pt", *GENERATE, option, file]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
 
 
 def test_the_toy_world_has_no_lora(folder, capsys):

@@ -1,0 +1,63 @@
+"""Reading what a text encoder made of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import DummyForcingError
+from .files import read_loose
+from .kinds import kind_of
+
+EMBEDDING_KEYS = ("context", "prompt_embeds")
+_EXPECTED = (
+    "an embedding file, .safetensors or .pt, holds the output of Wan's text encoder (umT5-XXL) for one prompt, "
+    f"[tokens, channels] or [1, tokens, channels], alone or as {' or '.join(map(repr, EMBEDDING_KEYS))}"
+)
+
+
+def load_text_embedding(path: Path) -> Tensor:
+    """Load a text encoder's output, [1, L, text_dim] fp32 on the CPU.
+
+    The file holds it as 'context' or 'prompt_embeds', or as its only floating-point tensor; [L, text_dim] gets the
+    batch dimension. In a PyTorch file it may also be without a name, alone or in lists, as encoders give it and as
+    ComfyUI's conditioning has it.
+
+    Raises:
+        DummyForcingError: unreadable, ambiguous, of another shape, or with NaN or infinite numbers.
+    """
+    stored = _choose(_read(path), path)
+    embedding = stored.to(torch.float32, copy=True)  # leaves the mapped file
+    if embedding.ndim == 2:
+        embedding = embedding[None]
+    if embedding.ndim != 3 or embedding.shape[0] != 1 or 0 in embedding.shape:
+        raise DummyForcingError(f"the text embedding {path} has the shape {list(stored.shape)}; {_EXPECTED}")
+    if not embedding.isfinite().all():
+        raise DummyForcingError(f"the text embedding {path} has NaN or infinite numbers; encode the prompt again")
+    return embedding
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        return read_loose(path)
+    except DummyForcingError as error:
+        if not path.is_file():
+            raise
+        raise DummyForcingError(f"{error}; {_EXPECTED}") from error
+
+
+def _choose(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
+    floats = {name: value for name, value in tensors.items() if value.is_floating_point()}
+    chosen = [name for name in floats if not set(EMBEDDING_KEYS).isdisjoint(name.split("."))] or list(floats)
+    if len(chosen) == 1:
+        return floats[chosen[0]]
+    kind = kind_of(tensors)
+    if kind is not None:
+        raise DummyForcingError(f"{path} is {kind} and no text embedding; {_EXPECTED}")
+    raise DummyForcingError(
+        f"cannot tell which of the {len(chosen)} floating-point tensors of {path} is the text embedding; "
+        f"{_EXPECTED}"
+    )
