@@ -89,7 +89,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     )
     length.add_argument("--latents", type=values.count, metavar="N", help="length in latent frames, whole chunks")
     _add_size_and_steps(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--seed", type=values.seed, default=0, help=wording.SEED)
     parser.add_argument("--speed", choices=SPEEDS, help=wording.SPEED)
     _add_policy(parser)
     _add_select(parser)
@@ -150,7 +150,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
         "Writes both videos, the two side by side, the head roles and a report. Needs no download.",
     )
     parser.add_argument("--prompt", help="what to show (default: two moving shapes)")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--seed", type=values.seed, default=0, help=wording.SEED)
     parser.add_argument("--latents", type=values.count, default=21, metavar="N", help="latent frames (default: 21)")
     parser.add_argument(
         "--output", type=Path, default=Path("out/demo"), metavar="FOLDER", help="(default: out/demo)"
@@ -222,7 +222,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     decode = video.add_mutually_exclusive_group()
     decode.add_argument("--decoder", choices=("wan", "lightvae", "tae"), help=wording.BENCH_DECODER)
     decode.add_argument("--no-decode", dest="decode", action="store_false", help="leave the decoder out")
-    video.add_argument("--seed", type=int, default=0, help="of weights, noise and roles (default: 0)")
+    video.add_argument("--seed", type=values.seed, default=0, help=wording.BENCH_SEED)
     _add_skip(parser)
     samples = parser.add_argument_group("samples")
     samples.add_argument("--repeats", type=values.count, default=5, metavar="N", help="(default: 5)")

@@ -6,6 +6,8 @@ import math
 import re
 from argparse import ArgumentTypeError
 
+from ..core.stream.seeds import MOST_SEED
+
 
 def count(text: str) -> int:
     """A whole number above 0."""
@@ -15,6 +17,11 @@ def count(text: str) -> int:
 def count_or_none(text: str) -> int:
     """A whole number, 0 included."""
     return _whole(text, 0, "a whole number, 0 or more")
+
+
+def seed(text: str) -> int:
+    """A seed of the noise, in the same range as the nodes'."""
+    return _whole(text, 0, f"a whole number from 0 to {MOST_SEED}", MOST_SEED)
 
 
 def context(text: str) -> int | None:
@@ -65,12 +72,12 @@ def latent_size(text: str) -> tuple[int, int]:
     return sides
 
 
-def _whole(text: str, least: int, expected: str) -> int:
+def _whole(text: str, least: int, expected: str, most: float = math.inf) -> int:
     try:
         value = int(text)
     except ValueError:
         value = least - 1
-    if value < least:
+    if not least <= value <= most:
         raise _unexpected(expected, text)
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.checkpoints.families import AUTO, FAMILIES
+from ..core.stream.seeds import MOST_SEED
 
 FAMILY = (
     f"how the checkpoint was trained, for --model PATH: {', '.join(FAMILIES)} "
@@ -22,6 +23,8 @@ DECODER = (
     "given pictures and videos are still encoded by the VAE"
 )
 SPEED = "a preset in place of options for memory, selection, passes and FP8; says what it sets"
+SEED = f"of the noise, from 0 to {MOST_SEED} (default: 0)"
+BENCH_SEED = f"of weights, noise and roles, from 0 to {MOST_SEED} (default: 0)"
 POLICY = "what is kept; family is what the model was trained with (default: dummy-forcing)"
 ROPE = (
     "positions of kept frames: relative puts first frames right before the recent ones, absolute leaves all at "

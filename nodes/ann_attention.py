@@ -11,6 +11,7 @@ from ..core.memory.ann_ca import AnnCA
 from ..core.memory.ann_sa import AnnSA, Searching
 from ..core.memory.cross import AllTokens
 from .host import memory_config, with_memory
+from .inputs import FINE_STEP
 
 _DEFAULT = AnnSA()
 
@@ -47,7 +48,7 @@ class ANNAttentionPatch(io.ComfyNode):
                     default=_DEFAULT.share,
                     min=0.01,
                     max=1.0,
-                    step=0.01,
+                    step=FINE_STEP,
                     tooltip="quant: share of the history that a block of queries reads. 1 reads everything.",
                 ),
                 io.Int.Input(
@@ -130,7 +131,7 @@ def _details() -> list[io.Input]:
             default=_DEFAULT.min_recall,
             min=0.0,
             max=1.0,
-            step=0.01,
+            step=FINE_STEP,
             tooltip=(
                 "Layers in which the keys found have less than this share of the attention read everything. "
                 "Measured once the history is long enough; 0 switches no layer off."

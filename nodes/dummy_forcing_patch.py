@@ -18,7 +18,7 @@ from ..core.memory.profiled import with_profile
 from .frontend import node_place
 from .head_maps import HEAD_MAPS, VideoMaps, map_of_profile, usual_latents
 from .host import HEADS_KEY, causal_backbone
-from .inputs import forced_roles_input
+from .inputs import FINE_STEP, forced_roles_input
 from .keep import AUTO, positions_input, with_keep
 from .model_facts import facts_of, model_facts, shape_of
 from .types import HeadProfileType
@@ -50,7 +50,7 @@ class DummyForcingPatch(io.ComfyNode):
                     default=_DEFAULT.dummy_ratio,
                     min=0.0,
                     max=1.0,
-                    step=0.05,
+                    step=FINE_STEP,
                     tooltip=(
                         "Share of all heads that lose their history, those that need it least. 0.5 is the paper's "
                         "choice; less is closer to the dense model, more is faster."

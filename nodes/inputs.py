@@ -5,6 +5,11 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..core.heads.forced import EXAMPLE
+from ..core.stream.seeds import MOST_SEED
+
+# Of the arrows of every share, strength and threshold. Of a number that is typed, frontends keep as many decimals as
+# the step has: three here.
+FINE_STEP = 0.005
 
 
 def size_inputs() -> list[io.Int.Input]:
@@ -29,7 +34,7 @@ def length_input() -> io.Int.Input:
         default=81,
         min=0,
         max=1_000_000,
-        step=4,
+        step=1,  # what is typed is rounded to min % step + k * step, and 0 and 4n + 1 have no larger step in common
         tooltip=(
             "Frames of the video, 16 a second. They come in whole chunks: with 3 latent frames a chunk "
             "9, 21, 33, ... 81, 93; framewise any 4n + 1. 0 is the family's own length."
@@ -43,9 +48,9 @@ def seed_input() -> io.Int.Input:
         "seed",
         default=0,
         min=0,
-        max=0xFFFFFFFFFFFFFFFF,
+        max=MOST_SEED,
         control_after_generate=True,
-        tooltip="The same seed gives the same noise on every device.",
+        tooltip=f"The same seed gives the same noise on every device. From 0 to {MOST_SEED}.",
     )
 
 
@@ -70,7 +75,7 @@ def clean_pass_inputs() -> list[io.Float.Input | io.Boolean.Input]:
             default=0.0,
             min=0.0,
             max=0.99,
-            step=0.01,
+            step=FINE_STEP,
             optional=True,
             advanced=True,
             tooltip=(

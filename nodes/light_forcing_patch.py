@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..core.memory.light_forcing import LightForcing
 from .host import memory_config, with_memory
+from .inputs import FINE_STEP
 
 FREE, TUNED, TUNED_LONG, CUSTOM = "training-free", "tuned weights", "tuned weights, long video", "custom"
 _DEFAULT = LightForcing()
@@ -90,7 +91,7 @@ def _sparsity() -> io.Float.Input:
         default=_DEFAULT.sparsity,
         min=0.0,
         max=0.98,
-        step=0.05,
+        step=FINE_STEP,
         tooltip=(
             "Share of the keys that is not read, mean over the video: early chunks are denser, the first is dense. "
             "0 reads everything."
@@ -105,7 +106,7 @@ def _details() -> list[io.Input]:
             default=_OWN_BASE,
             min=0.0,
             max=0.99,
-            step=0.01,
+            step=FINE_STEP,
             tooltip="What sparsity tends to as the video goes on. 0 for 0.1 above the sparsity, as the authors do.",
         ),
         io.Int.Input(

@@ -19,6 +19,7 @@ from ..core.checkpoints.running import family_loop, family_memory
 from ..core.errors import DummyForcingError
 from ..core.world import toy
 from .host import NEEDED, causal_backbone, with_patch
+from .inputs import FINE_STEP
 from .model_facts import ARModelInfo, attach_facts
 from .model_patch import ModelPatch
 from .toy_world import toy_file
@@ -108,7 +109,7 @@ class LoadARVideoModel(io.ComfyNode):
                     default=1.0,
                     min=-10.0,
                     max=10.0,
-                    step=0.01,
+                    step=FINE_STEP,
                     optional=True,
                     advanced=True,
                     tooltip="How strongly the LoRA changes the model. A LoRA that belongs to a model goes with 1.",

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..core.stream.pass_skip import PassSkip, parse_passes
 from .host import with_skip
+from .inputs import FINE_STEP
 
 BY_LIST, BY_CHANGE = "these passes", "small changes (TeaCache)"
 _AUTHORS_THRESHOLD = 0.2
@@ -56,7 +57,7 @@ class ARPassSkip(io.ComfyNode):
                                     default=_AUTHORS_THRESHOLD,
                                     min=0.01,
                                     max=100.0,
-                                    step=0.01,
+                                    step=FINE_STEP,
                                     tooltip=(
                                         "Passes are skipped while their estimated changes add up to less. Higher "
                                         "is faster and rougher. The estimate was made for Wan 2.1 1.3B."

@@ -27,7 +27,7 @@ from ..core.memory.dummy_forcing import DummyForcing
 from . import host
 from .frontend import node_place
 from .head_maps import HEAD_MAPS, map_of_profile, usual_latents
-from .inputs import forced_roles_input, seed_input, size_inputs
+from .inputs import FINE_STEP, forced_roles_input, seed_input, size_inputs
 from .live import LiveView, show_text
 from .measured_samples import MeasuredSamples
 from .model_facts import ARModelInfo, facts_of
@@ -84,7 +84,7 @@ class ProfileDummyHeads(io.ComfyNode):
                     default=_DEFAULT.dummy_ratio,
                     min=0.0,
                     max=1.0,
-                    step=0.05,
+                    step=FINE_STEP,
                     tooltip="Share of all heads to call dummy. The patch may ask for another share later.",
                 ),
                 io.Combo.Input(

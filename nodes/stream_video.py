@@ -29,7 +29,7 @@ from ..core.stream.tally import RunReport, Standing, describe_run
 from . import host
 from .decoders import light_decoder, streaming_decoder
 from .given_video import count_latents, to_latents
-from .inputs import chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
+from .inputs import FINE_STEP, chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
 from .live import LiveView
 from .live_video import open_live_video
 from .model_facts import facts_of
@@ -105,7 +105,7 @@ class StreamARVideo(io.ComfyNode):
                     default=0.8,
                     min=0.01,
                     max=1.0,
-                    step=0.01,
+                    step=FINE_STEP,
                     optional=True,
                     tooltip="With a source: how much of it is replaced. 1 leaves nothing of it.",
                 ),

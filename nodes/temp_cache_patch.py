@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..core.memory.correspondence import Compare, Place
 from ..core.memory.temp_cache import TempCache, Values
 from .host import memory_config, with_memory
+from .inputs import FINE_STEP
 
 _DEFAULT = TempCache()
 
@@ -37,7 +38,7 @@ class TempCachePatch(io.ComfyNode):
                     default=_DEFAULT.similarity,
                     min=0.01,
                     max=1.0,
-                    step=0.005,
+                    step=FINE_STEP,
                     tooltip="Cosine of two keys above which tokens are alike. Higher is closer; 1 merges nothing.",
                 ),
                 io.Int.Input(
