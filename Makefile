@@ -51,6 +51,7 @@ test-browser:
 	$(SERVED) --pack=tests/web/browser/numbered_stream node tests/web/browser/live.mjs {url} out/browser
 	$(SERVED) node tests/web/browser/heads.mjs {url} out/browser/heads
 	$(SERVED) node tests/web/browser/compare.mjs {url} out/browser/compare
+	$(SERVED) node tests/web/browser/numbers.mjs {url} out/browser/numbers
 	$(SERVED) node tests/web/browser/languages.mjs {url} out/browser/languages
 	$(SERVED) node tests/web/browser/templates.mjs {url} out/browser/templates
 
