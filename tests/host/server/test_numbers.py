@@ -1,7 +1,7 @@
 """That the schema lets frontends take every number that a node accepts.
 
 Both renderers round what is typed: a whole number to `min % step + k * step`, another to as many decimals as the
-step has. The numbers are typed and clicked in tests/web/browser/numbers.mjs; here is the arithmetic, without a browser.
+step has. tests/web/browser/numbers.mjs types and clicks the numbers; here is the arithmetic, without a browser.
 """
 
 import math
