@@ -24,7 +24,7 @@ from ..core.world.scene import FRAME_RATE
 from ..core.world.score import VideoScore, score_video
 from ..core.world.vocabulary import EXAMPLE, embed_prompt
 from .console import open_console, print_table, require, say
-from .models import ModelChoice, Opener, count_latents
+from .models import ModelChoice, Opener, check_fits, count_latents
 from .outputs import check_outputs, staged_folder
 from .profile import write_heat_map
 from .report import describe_machine, environment, report_paths, write_report
@@ -95,6 +95,8 @@ def _set_up(args: argparse.Namespace, opener: Opener) -> _Setup:
         raise DummyForcingError(
             f"{latents} latent frames end before Dummy Forcing has begun; use --latents {least} or more"
         )
+    for keep in POLICIES.values():
+        check_fits(model, model.stream_config(latents, MemoryConfig(keep=keep)))
     return _Setup(model, prompt, text, latents, args.seed)
 
 

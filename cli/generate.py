@@ -31,6 +31,7 @@ from .models import (
     Opener,
     check_decodable,
     check_encodable,
+    check_fits,
     count_latents,
     describe_model,
     embed,
@@ -73,6 +74,7 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     _check_outputs(args)
     model = opener(request.choice)
     config = _plan(args, request, model, console)
+    check_fits(model, config)
     prompts = request.story.plan.schedule(request.text, config, model.family) if request.story else NO_CHANGES
     say_family(console, args, model)
     say_selection(console, config, model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ from torch import Tensor
 from ..core.checkpoints.families import AUTO
 from ..core.checkpoints.running import family_loop
 from ..core.errors import DummyForcingError
+from ..core.free_memory import free_bytes
+from ..core.stream.config import StreamConfig
 from ..core.stream.lengths import fitting_lengths
+from ..core.stream.room import Demand, Words, check_room
 from ..core.wan.fp8_linear import describe_fp8
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from ..core.world.scene import FRAME_RATE
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..core.checkpoints.model import ARVideoModel
+
+
+_TYPED = Words(size=lambda height, width: f"--size {height}x{width}", length=lambda latents: f"--latents {latents}")
 
 
 @dataclass(frozen=True)
@@ -160,6 +166,20 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
             f"{latents} latent frames cannot be cut into chunks of {chunk}{behind}; use --latents {nearest}"
         )
     return latents
+
+
+def check_fits(model: ARVideoModel, config: StreamConfig, decodes: bool = True) -> None:
+    """Raise DummyForcingError for a video that cannot fit into memory, before anything is allocated for it.
+
+    decodes: whether its frames are wanted.
+    """
+    shape = model.backbone.shape
+    like = torch.empty(1, 0, dtype=model.dtype, device="meta")
+    layout = replace(config.video_layout(like), device=model.device)
+    decoder = model.begin_decoding() if decodes else None
+    demand = Demand(model.backbone, shape.dim, shape.ffn_dim, config.memory, layout, decoder)
+    where = "the computer" if model.device.type == "cpu" else "the GPU"
+    check_room(demand, free_bytes(model.device), where, _TYPED)
 
 
 def say_family(console: Console, args: argparse.Namespace, model: ARVideoModel) -> None:

@@ -31,7 +31,7 @@ from ..core.stream.config import StreamConfig
 from ..core.stream.prompts import check_text
 from ..core.stream.tally import RunReport
 from .console import open_console, print_roles, require, say
-from .models import ModelChoice, Opener, count_latents, describe_model, embed, say_family
+from .models import ModelChoice, Opener, check_fits, count_latents, describe_model, embed, say_family
 from .outputs import check_outputs, check_suffix
 from .report import environment, report_paths, write_report
 from .run import VideoJob, run_video
@@ -73,6 +73,7 @@ def profile(args: argparse.Namespace, opener: Opener) -> None:
         check_text(text, model.backbone.shape.text_dim)
     check_forced_roles(forced, model.backbone.shape.layers, model.backbone.shape.heads)
     config = _plan(args, model)
+    check_fits(model, config, decodes=False)
     samples, reports = _measure(model, config, subjects, console)
     found = make_profile(samples, _measured_on(model, config, subjects), args.dummy_ratio, args.cost, forced)
     ratios = core_set_ratios(found)

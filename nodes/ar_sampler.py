@@ -178,7 +178,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         source = self._noise(noise, extra_args.get("seed") or 0, config)
         progress = _Progress(callback, config)
         grid = self.chunk_grid(tuple(noise.shape), options, patch.loop, levels)
-        with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1) as run:
+        with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1, tuple(noise.shape)) as run:
             denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
             self._running = self._schedule(model_wrap, config)
             events = stream_chunks(denoiser, config, source, material, self._running, self.anchor)

@@ -12,6 +12,7 @@ from ..core.errors import DummyForcingError
 from ..core.stream.decode import LatentScale, StreamingDecoder
 from ..core.stream.latent_scale import settle_scale
 from ..core.wan.tae_stream import is_tae
+from .host import throw_if_stopped
 
 logger = logging.getLogger("dummy_forcing")
 
@@ -71,7 +72,8 @@ def light_decoder(decoder, vae, model, channels: int) -> StreamingDecoder:
 
 
 def _over(vae, scale: LatentScale = LatentScale.RAW) -> StreamingDecoder:
-    return StreamingDecoder(vae.first_stage_model, vae.patcher.load_device, vae.vae_dtype, scale)
+    device, dtype = vae.patcher.load_device, vae.vae_dtype
+    return StreamingDecoder(vae.first_stage_model, device, dtype, scale, throw_if_stopped)
 
 
 def _is_wan_vae(module: nn.Module) -> bool:

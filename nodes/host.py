@@ -13,7 +13,7 @@
   (deep copies, further GPUs, `torch.compile` under dynamic VRAM) to that module.
 * `comfy.ldm.modules.attention.optimized_attention`: the attention that the user or another pack has chosen.
 * `comfy.ops.disable_weight_init`: norm layers that our kernels may compute in their place.
-* `comfy.model_management`: casts of bare parameters under offload, the stop button.
+* `comfy.model_management`: casts of bare parameters under offload, the stop button, the memory of a GPU.
 
 `_SYMBOLS` lists what `missing_symbols` probes; the rest is covered by tests/host.
 Features are probed, never versions (HOST.md): a fork or a later core that has them works.
@@ -38,9 +38,15 @@ from torch import Tensor, nn
 
 from ..core.checkpoints.running import COMMON, FamilyLoop
 from ..core.errors import DummyForcingError
+from ..core.free_memory import free_bytes
 from ..core.memory.config import MemoryConfig, VideoLayout
 from ..core.memory.forecast import forecast_kv
+from ..core.stream.config import StreamConfig
+from ..core.stream.decode import StreamingDecoder
 from ..core.stream.pass_skip import PassSkip
+from ..core.stream.room import Demand, Words
+from ..core.stream.room import check_room as check_demand
+from ..core.stream.tally import pixel_frames
 from ..core.wan.block import EAGER
 from ..core.wan.compiled import compiled_parts
 from ..core.wan.forward import Home
@@ -71,6 +77,7 @@ _SYMBOLS = (
     ("comfy.ldm.modules.attention", "optimized_attention"),
     ("comfy.model_management", "cast_to"),
     ("comfy.model_management", "InterruptProcessingException"),
+    ("comfy.model_management", "get_total_memory"),
     ("comfy.model_management", "throw_exception_if_processing_interrupted"),
     ("comfy.ops", "disable_weight_init.RMSNorm"),
     ("comfy.patcher_extension", "WrappersMP.SAMPLER_SAMPLE"),
@@ -229,7 +236,15 @@ def _home(options: dict[str, Any], patch: ModelPatch) -> Home:
         q, k, v = (tensor.flatten(2) for tensor in (q, k, v))
         return optimized_attention(q, k, v, heads=heads, transformer_options=options).unflatten(-1, (heads, -1))
 
-    return Home(_cast, attention, _embed, _computes_as_torch, compiled_parts() if patch.compile else EAGER)
+    parts = compiled_parts() if patch.compile else EAGER
+    return Home(_cast, attention, _embed, _computes_as_torch, parts, throw_if_stopped)
+
+
+def throw_if_stopped() -> None:
+    """Raise the host's interrupt where somebody has pressed its stop button."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+
+    throw_exception_if_processing_interrupted()
 
 
 # Functions of the module, not of a pass: compiled code asks whether they are the same.
@@ -254,13 +269,19 @@ def _computes_as_torch(norm: nn.Module) -> bool:
 
 
 @contextlib.contextmanager
-def open_run(guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid, passes: int) -> Iterator[SamplingRun]:
-    """The run of a sampling under way: the one that a patch has opened, or a dense one of an unpatched model."""
+def open_run(
+    guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid, passes: int, shape: tuple[int, ...]
+) -> Iterator[SamplingRun]:
+    """The run of a sampling under way: the one that a patch has opened, or a dense one of an unpatched model.
+
+    shape: of the latents.
+    """
     options = _transformer_options(extra_args)
     if RUN_KEY in options:
         yield options[RUN_KEY]
         return
     backbone = causal_backbone(guider.model_patcher)
+    _check_sampling(guider.model_patcher, ModelPatch(), shape, grid)
     with _attached(backbone), _running(guider, options, ModelPatch(), sampler, grid, passes) as run:
         yield run
 
@@ -326,6 +347,7 @@ def _sample_with_run(patch: ModelPatch, executor, guider, sigmas, extra_args, ca
             type(sampler).__name__,
         )
     grid = chunk_grid(sampler, tuple(noise.shape), options, patch.loop, tuple(sigmas.tolist()))
+    _check_sampling(guider.model_patcher, patch, tuple(noise.shape), grid)
     with _running(guider, options, patch, sampler, grid, passes=len(sigmas) - 1):
         return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
@@ -396,6 +418,42 @@ def video_layout(
         pass_frames=loop.pass_frames(chunk, passes),
         grid=token_grid(*shape[3:]),
     )
+
+
+def stream_layout(model, config: StreamConfig) -> VideoLayout:
+    """What a stream of one video needs memory for."""
+    like = torch.empty(1, 0, dtype=model.model.get_dtype_inference(), device="meta")
+    return replace(config.video_layout(like), device=model.load_device)
+
+
+def _check_sampling(model, patch: ModelPatch, shape: tuple[int, ...], grid: ChunkGrid) -> None:
+    """As `check_room`, for latents of this shape cut in this way."""
+    if len(shape) == 5:  # else it is no video, and the sampler will say so
+        tokens = token_grid(*shape[3:])
+        check_room(
+            model, patch, grid.layout(shape[0], tokens, model.model.get_dtype_inference(), model.load_device)
+        )
+
+
+def check_room(model, patch: ModelPatch, layout: VideoLayout, decoder: StreamingDecoder | None = None) -> None:
+    """Raise DummyForcingError for a video that cannot fit, before anything is allocated for it.
+
+    A GPU is taken to have all of its memory: the host moves away what others have there, and weights if need be.
+    """
+    from comfy.model_management import get_total_memory
+
+    backbone, device = causal_backbone(model), layout.device
+    on_cpu = device.type == "cpu"
+    room, where = (free_bytes(device), "the computer") if on_cpu else (get_total_memory(device), "the GPU")
+    check_demand(
+        Demand(backbone, backbone.dim, backbone.ffn_dim, patch.memory, layout, decoder), room, where, _WORDS
+    )
+
+
+_WORDS = Words(
+    size=lambda height, width: f"{width} x {height} pixels",
+    length=lambda latents: f"{pixel_frames(latents)} frames",
+)
 
 
 def token_grid(height: int, width: int) -> tuple[int, int]:

@@ -47,6 +47,20 @@ class ChunkGrid:
         ragged = (self.total_frames - self.first_frames) % self.chunk_frames
         return self.total_frames + (self.chunk_frames - ragged if ragged else 0)
 
+    def layout(self, batch: int, tokens: tuple[int, int], dtype: torch.dtype, device: torch.device) -> VideoLayout:
+        """What a memory must know; tokens are the rows and columns of a frame's."""
+        return VideoLayout(
+            batch=batch,
+            tokens_per_frame=math.prod(tokens),
+            chunk_frames=self.chunk_frames,
+            total_frames=self.whole_frames,
+            dtype=dtype,
+            device=device,
+            first_frames=self.first_frames,
+            pass_frames=self.pass_frames,
+            grid=tokens,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class HeadsFound:
@@ -187,17 +201,7 @@ class SamplingRun:
         skip = self.patch.skip
         if skip is not None:
             skip.check(self._passes)
-        layout = VideoLayout(
-            batch=x.shape[0],
-            tokens_per_frame=_tokens_per_frame(x),
-            chunk_frames=self.grid.chunk_frames,
-            total_frames=self.grid.whole_frames,
-            dtype=x.dtype,
-            device=x.device,
-            first_frames=self.grid.first_frames,
-            pass_frames=self.grid.pass_frames,
-            grid=_token_grid(x),
-        )
+        layout = self.grid.layout(x.shape[0], _token_grid(x), x.dtype, x.device)
         observers = () if self._branches else self._observers  # the first conditioning is the positive one
         attention = _PassAttention()
         memory = build_memory(self.patch.memory, backbone, layout, observers, attention)

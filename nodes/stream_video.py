@@ -173,6 +173,7 @@ class StreamARVideo(io.ComfyNode):
         prompts.check(config, facts.shape.text_dim)
         light = None if decoder is None else light_decoder(decoder, vae, model, channels)
         own = streaming_decoder(vae, channels)
+        host.check_room(model, patch, host.stream_layout(model, config), light or own)
         given = _given(start, source, vae, plan, channels)
 
         def encode(frame: Tensor) -> Tensor:

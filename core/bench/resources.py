@@ -1,4 +1,4 @@
-"""Memory of the machine and of this process, and whether a benchmark fits in."""
+"""Memory of this process, and whether a benchmark fits into what is free."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ..errors import DummyForcingError
+from ..free_memory import free_bytes, kilobytes
 from ..stream.tally import format_bytes
 
 _STATUS = Path("/proc/self/status")
@@ -52,13 +53,6 @@ def process_bytes() -> int | None:
     return _status_bytes("VmRSS")
 
 
-def free_bytes(device: torch.device) -> int | None:
-    """Bytes that can still be had on the device; None where the machine does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return _kilobytes(Path("/proc/meminfo"), "MemAvailable")
-
-
 def check_room(needed: int, device: torch.device) -> None:
     """Raise DummyForcingError if the device has no room for so many bytes."""
     free = free_bytes(device)
@@ -70,14 +64,4 @@ def check_room(needed: int, device: torch.device) -> None:
 
 
 def _status_bytes(name: str) -> int | None:
-    return _kilobytes(_STATUS, name)
-
-
-def _kilobytes(file: Path, name: str) -> int | None:
-    """A line such as "VmRSS:   1234 kB", in bytes."""
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return None
-    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
-    return next((1024 * int(number) for number in found), None)
+    return kilobytes(_STATUS, name)

@@ -59,6 +59,10 @@ def cast_like(vector: Tensor, like: Tensor) -> Tensor:
     return vector.to(device=like.device, dtype=like.dtype)
 
 
+def never_stopped() -> None:
+    """Default check: outside of a host, Ctrl-C interrupts by itself."""
+
+
 @dataclass(frozen=True)
 class Home:
     """What the place where a backbone lives does its own way; the defaults are plain PyTorch.
@@ -68,6 +72,7 @@ class Home:
     embed: (patch embedding, latents) -> its output in the dtype of the latents.
     plain: whether a norm layer computes what torch's does, but for casting its vectors.
     parts: a block's parts, as they are or compiled.
+    check: called before every block; raises where somebody has pressed stop.
     """
 
     cast: Cast = cast_like
@@ -75,6 +80,7 @@ class Home:
     embed: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
     plain: Callable[[nn.Module], bool] = computes_as_torch
     parts: BlockParts = EAGER
+    check: Callable[[], None] = never_stopped
 
 
 STANDALONE = Home()
@@ -136,6 +142,7 @@ def forward_chunk(
     def blocks(tokens: Tensor) -> Tensor:
         parts = home.parts
         for layer, block in enumerate(backbone.blocks):
+            home.check()
             q, k, v, shifts = parts.project(block, tokens, modulation, home.cast, home.plain)
             q, k, finish = _unfinished(block.self_attn, q, k, rotations, home)
             q, k, v = (each.unflatten(-1, (-1, head_dim)) for each in (q, k, v))

@@ -7,6 +7,8 @@ on any module tree with the original names, ours or the host's, and layers are o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,9 @@ def is_tae(module: nn.Module) -> bool:
     return isinstance(decoder, nn.Sequential) and any(map(_is_mem_block, decoder))
 
 
-def decode_tae_chunk(tae: nn.Module, latents: Tensor, state: VAEState) -> Tensor:
+def decode_tae_chunk(
+    tae: nn.Module, latents: Tensor, state: VAEState, check: Callable[[], None] = lambda: None
+) -> Tensor:
     """Decode the next latent frames of a clip; any number at a time gives the same video.
 
     The net makes four frames of the first latent too; the first three are dropped, as its authors do
@@ -29,6 +33,7 @@ def decode_tae_chunk(tae: nn.Module, latents: Tensor, state: VAEState) -> Tensor
         tae: module tree with TAEHV's names.
         latents: [B, C, t, h, w] in the scale that the net was trained with, t >= 1.
         state: remembers the clip between calls; a new one starts a clip.
+        check: called before every layer; may raise to stop.
 
     Returns:
         pixels [B, 3, T, 8h, 8w], nominally in [0, 1]; T = 4t, less 3 on the first call.
@@ -36,6 +41,7 @@ def decode_tae_chunk(tae: nn.Module, latents: Tensor, state: VAEState) -> Tensor
     batch, dropped = latents.shape[0], 0 if state.started else FRAMES_PER_LATENT - 1
     x = latents.transpose(1, 2).flatten(0, 1)
     for layer in tae.decoder:
+        check()
         x = _remembering(layer, x, batch, state) if _is_mem_block(layer) else layer(x)
     return x.unflatten(0, (batch, -1)).transpose(1, 2)[:, :, dropped:]
 

@@ -10,6 +10,8 @@ unchanged, so 1 + 4n pixel frames correspond to 1 + n latent frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -69,13 +71,16 @@ def encode_chunk(vae: nn.Module, pixels: Tensor, state: VAEState) -> Tensor:
     return vae.conv1(x).chunk(2, dim=1)[0]
 
 
-def decode_chunk(vae: nn.Module, latents: Tensor, state: VAEState) -> Tensor:
+def decode_chunk(
+    vae: nn.Module, latents: Tensor, state: VAEState, check: Callable[[], None] = lambda: None
+) -> Tensor:
     """Decode the next latent frames of a clip; any number at a time gives the same video.
 
     Args:
         vae: module tree with Wan 2.1 VAE names.
         latents: raw latents [B, C, t, h, w], t >= 1.
         state: remembers the clip between calls; a new one starts a clip.
+        check: called before every layer; may raise to stop.
 
     Returns:
         pixels [B, 3, T, 8h, 8w], nominally in [-1, 1]; T = 4t, less 3 on the first call.
@@ -83,6 +88,7 @@ def decode_chunk(vae: nn.Module, latents: Tensor, state: VAEState) -> Tensor:
     decoder = vae.decoder
     x = _conv(decoder.conv1, vae.conv2(latents), state)
     for layer in (*decoder.middle, *decoder.upsamples, *decoder.head):
+        check()
         x = _layer(layer, x, state)
     return x
 

@@ -1,0 +1,59 @@
+"""How many bytes can still be had on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+_MEMINFO = Path("/proc/meminfo")
+_CGROUPS = Path("/sys/fs/cgroup")
+# Limit and use of a container, and the line of its statistics that says what can be dropped: cgroup 2 and 1.
+_CONTAINER = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Bytes that this process can still get on the device; None where the machine does not tell.
+
+    On a GPU what nobody has taken and what PyTorch holds without using it; elsewhere RAM and swap, within the limit
+    of a container.
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    found = [each for each in (_free_ram(), _free_in_container(_CGROUPS)) if each is not None]
+    return min(found, default=None)
+
+
+def _free_ram() -> int | None:
+    if _MEMINFO.is_file():
+        return sum(kilobytes(_MEMINFO, name) or 0 for name in ("MemAvailable", "SwapFree"))
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil.virtual_memory().available + psutil.swap_memory().free
+
+
+def _free_in_container(root: Path) -> int | None:
+    for limit, used, statistics, droppable in _CONTAINER:
+        try:
+            most, now = int((root / limit).read_text()), int((root / used).read_text())
+            counts = dict(line.split() for line in (root / statistics).read_text().splitlines())
+        except (OSError, ValueError):  # "max" is no limit
+            continue
+        return max(0, most - now + int(counts.get(droppable, 0)))
+    return None
+
+
+def kilobytes(file: Path, name: str) -> int | None:
+    """A line such as "VmRSS:   1234 kB" of a file in /proc, in bytes; None if there is none."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return None
+    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return next((1024 * int(number) for number in found), None)
