@@ -20,7 +20,8 @@ from .head_maps import HEAD_MAPS, VideoMaps, map_of_profile, usual_latents
 from .host import HEADS_KEY, causal_backbone
 from .inputs import FINE_STEP, forced_roles_input
 from .keep import AUTO, positions_input, with_keep
-from .model_facts import facts_of, model_facts, shape_of
+from .model_facts import facts_of, model_facts
+from .module_shape import shape_of
 from .types import HeadProfileType
 
 logger = logging.getLogger("dummy_forcing")

@@ -19,7 +19,8 @@ from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.profiled import with_profile
 from .frontend import NodePlace, running_workflow_id, tell_browsers
 from .host import causal_backbone
-from .model_facts import model_facts, shape_of
+from .model_facts import model_facts
+from .module_shape import shape_of
 from .sampling_run import HeadsFound
 
 logger = logging.getLogger("dummy_forcing")

@@ -11,6 +11,7 @@
 * `WrappersMP.PREPARE_SAMPLING`: makes the host leave room for keys and values.
 * `CallbacksMP.ON_CLONE` and `ON_MATCH_MULTIGPU_CLONES`: bind the patches of a clone that has a module of its own
   (deep copies, further GPUs, `torch.compile` under dynamic VRAM) to that module.
+* `model_config.process_unet_state_dict_for_saving`: what ModelSave and CheckpointSave write of a model.
 * `comfy.ldm.modules.attention.optimized_attention`: the attention that the user or another pack has chosen.
 * `comfy.ops.disable_weight_init`: norm layers that our kernels may compute in their place.
 * `comfy.model_management`: casts of bare parameters under offload, the stop button, the memory of a GPU.
@@ -29,13 +30,15 @@ import logging
 import math
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..core.checkpoints.normal import causal_config
+from ..core.checkpoints.record import record_of
 from ..core.checkpoints.running import COMMON, FamilyLoop
 from ..core.errors import DummyForcingError
 from ..core.free_memory import free_bytes
@@ -53,6 +56,7 @@ from ..core.wan.forward import Home
 from ..core.wan.norms import computes_as_torch
 from ..core.wan.shape import PATCH
 from .model_patch import ModelPatch
+from .module_shape import shape_of
 from .sampling_run import ChunkGrid, SamplingRun
 
 logger = logging.getLogger("dummy_forcing")
@@ -70,6 +74,7 @@ NOT_REACHED = (
     "put it before the Dummy Forcing nodes"
 )
 _FORWARD, _INIT_CACHES = "diffusion_model.forward", "diffusion_model.init_kv_caches"
+_SAVED = "model_config.process_unet_state_dict_for_saving"
 _BYPASSED = re.compile(r"diffusion_model\.(forward_block|blocks\.\d+\.((self|cross)_attn\.)?forward)")
 _SYMBOLS = (
     ("comfy.ldm.wan.ar_model", "CausalWanModel.init_kv_caches"),
@@ -149,8 +154,10 @@ def with_patch(model, patch: ModelPatch):
     """A clone of the MODEL that streams under `patch`, in core's AR sampler and in ours; replaces an older one."""
     from comfy.patcher_extension import CallbacksMP, WrappersMP
 
-    causal_backbone(model)
+    backbone = causal_backbone(model)
     patched = model.clone()
+    if not isinstance(model.get_model_object(_SAVED), _Saved):  # another node has loaded it
+        add_when_saved(patched, record_of(causal_config(shape_of(backbone))))
     if patched.get_attachment(PATCH_KEY) is None:
         _bind(patched)
     wrappers = {WrappersMP.SAMPLER_SAMPLE: _sample_with_run, WrappersMP.PREPARE_SAMPLING: _prepare_with_kv}
@@ -162,6 +169,27 @@ def with_patch(model, patch: ModelPatch):
         patched.add_callback_with_key(kind, PATCH_KEY, _rebind)
     patched.set_attachments(PATCH_KEY, patch)
     return patched
+
+
+def add_when_saved(model, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors into the file that a save node of ComfyUI makes of a MODEL or of its clones."""
+    prepare = model.get_model_object(_SAVED)
+    model.add_object_patch(_SAVED, _Saved(getattr(prepare, "below", prepare), tensors))
+
+
+class _Saved:
+    """Takes the place of the function that names a model's tensors for a file; `below` is that function."""
+
+    def __init__(self, below: Callable[[dict[str, Tensor]], dict[str, Tensor]], tensors: Mapping[str, Tensor]):
+        self.below, self._tensors = below, tensors
+
+    def __call__(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        logger.warning(
+            "open the saved file with Load AR Video Model, which knows it again; ComfyUI's own loaders take it for "
+            "an ordinary bidirectional model, since its save nodes do not write that it is causal. `dummy-forcing "
+            "convert` makes a file of it that they open as well"
+        )
+        return {**self.below(state), **self._tensors}
 
 
 def _rebind(patcher, clone) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ..core.checkpoints.convert import what_it_is
 from ..core.checkpoints.families import AUTO, FAMILIES
 from ..core.checkpoints.files import SUFFIX, checkpoint_files, read_checkpoint, read_tensors, tensor_names
 from ..core.checkpoints.fp8 import with_fp8_weights
@@ -15,10 +16,11 @@ from ..core.checkpoints.lora import comfy_lora
 from ..core.checkpoints.lora_rules import LoraFile
 from ..core.checkpoints.normal import NormalBackbone, normalise
 from ..core.checkpoints.opened import judge
+from ..core.checkpoints.record import record_of
 from ..core.checkpoints.running import family_loop, family_memory
 from ..core.errors import DummyForcingError
 from ..core.world import toy
-from .host import NEEDED, causal_backbone, with_patch
+from .host import NEEDED, add_when_saved, causal_backbone, with_patch
 from .inputs import FINE_STEP
 from .model_facts import ARModelInfo, attach_facts
 from .model_patch import ModelPatch
@@ -155,6 +157,7 @@ def open_model(name: str, family_name: str, weight_dtype: str, lora: str, lora_s
     model.cached_patcher_init = (load_patcher, (str(path), weight_dtype))
     if opened.lora is not None:
         model = _with_lora(model, opened.lora, lora_strength)
+    add_when_saved(model, record_of(what_it_is(opened)))
     source = name if opened.lora is None else f"{name} + {lora}"
     found = opened.detected
     attach_facts(model, ARModelInfo(found.family, normal.fingerprint, normal.shape, source, found.reason))

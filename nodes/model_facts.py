@@ -11,6 +11,7 @@ from ..core.wan.shape import WanShape
 from ..core.world.toy import FAMILY as TOY_FAMILY
 from ..core.world.vocabulary import TEXT_DIM
 from .host import causal_backbone
+from .module_shape import shape_of
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -73,18 +74,4 @@ def _read_off(model: ModelPatcher) -> ARModelInfo:
         reason="its prompts are the toy world's"
         if toy
         else "another node loaded it; Load AR Video Model sets the family",
-    )
-
-
-def shape_of(module) -> WanShape:
-    """Sizes of a backbone by the module's own numbers: its tensors may be packed (quantised, GGUF)."""
-    return WanShape(
-        dim=module.dim,
-        heads=module.num_heads,
-        layers=len(module.blocks),
-        ffn_dim=module.ffn_dim,
-        text_dim=module.text_dim,
-        in_channels=module.in_dim,
-        out_channels=module.out_dim,
-        freq_dim=module.freq_dim,
     )

@@ -21,8 +21,8 @@ Any published layout opens: `.pt`, safetensors, shards (choose any one), diffuse
 Where a `.pt` has several sets of weights, the one with a model's layers is taken, never a critic or teacher; an
 average over the training (`ema` in the name) before what it averages, as the authors of Self-Forcing, Rolling
 Forcing and One-Forcing run them; then the usual names (`generator`, `student`, `state_dict`, `model`, ...). The log
-and `inspect` say what was taken and what was left aside. Files in plain FP8 or float64 go with every option. Buffers
-of positions (`freqs`) are left out, since Wan computes them.
+and `inspect` say what was taken and what was left aside. Files in plain FP8 or float64 go with every option.
+Buffers of positions (`freqs`) are left out, since Wan computes them.
 
 All families but the toy world take the Wan 2.1 VAE and umT5-XXL. Sources are on Hugging Face; a licence is that of
 the published weights. This table is made by `python tools/families_table.py`.

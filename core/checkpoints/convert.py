@@ -61,10 +61,11 @@ def convert(opened: OpenedBackbone, path: Path, dtype: torch.dtype | None = None
         for name, value in normal.state.items()
     }
     entries |= {name: (torch.float32, torch.Size()) for name in scales}
-    write_tensors(path, entries, make, _metadata(opened) | (fp8_metadata(quantised) if quantised else {}))
+    write_tensors(path, entries, make, what_it_is(opened) | (fp8_metadata(quantised) if quantised else {}))
 
 
-def _metadata(opened: OpenedBackbone) -> dict[str, str]:
+def what_it_is(opened: OpenedBackbone) -> dict[str, str]:
+    """Metadata by which ComfyUI and this package know a model again: causal, its sizes, its family, its LoRA."""
     metadata = {"format": "pt", **opened.normal.metadata, FAMILY_KEY: opened.detected.family.name}
     if opened.lora is not None:
         metadata[LORA_KEY] = opened.lora.name

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .files import SUFFIX
 from .pickles import containers
+from .record import RECORD
 
 _SAFETENSORS = frozenset({SUFFIX, ".sft"})
 _PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
@@ -52,10 +53,14 @@ def _in_pickle(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor
     """Tensors by the names that ComfyUI has for them: it unwraps "state_dict" or a container that is alone."""
     outer = containers(path)
     inner = _STATE_DICT if _STATE_DICT in outer else outer[0] if len(outer) == 1 else ""
-    return {name.removeprefix(f"{inner}."): each for name, each in tensors.items()} if inner else tensors
+    if not inner:
+        return {name: each for name, each in tensors.items() if name in outer}
+    return {name.removeprefix(f"{inner}."): each for name, each in tensors.items()}
 
 
 def _says_causal(metadata: Mapping[str, str]) -> bool:
+    if RECORD in metadata:  # which ComfyUI does not read
+        return False
     try:
         return json.loads(metadata["config"])["transformer"]["causal_ar"] is True
     except (KeyError, ValueError, TypeError, RecursionError):

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from .names import looks_like_vae
 from .pickles import is_zip, read_loose_tensors, read_pickle
+from .record import with_record
 from .unreadable import one_line, why_no_safetensors
 
 SUFFIX = ".safetensors"
@@ -60,7 +61,8 @@ def tensor_names(path: Path) -> frozenset[str]:
 def read_checkpoint(path: Path, read: Callable[[Path], Contents] = read_tensors) -> Contents:
     """Read a checkpoint that lies in one file or in several shards.
 
-    Where shards disagree on a metadata entry, the first in alphabetical order wins.
+    Where shards disagree on a metadata entry, the first in alphabetical order wins. What a `record` says counts as
+    metadata.
 
     Args:
         path: as for `checkpoint_files`.
@@ -82,7 +84,7 @@ def read_checkpoint(path: Path, read: Callable[[Path], Contents] = read_tensors)
         tensors |= found
         metadata = facts | metadata
         origin |= dict.fromkeys(found, shard)
-    return tensors, metadata
+    return with_record(tensors, metadata)
 
 
 def checkpoint_files(path: Path) -> list[Path]:

@@ -93,7 +93,7 @@ def normalise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], what: 
     check_shapes(plain, {name: value for name, value in expected.items() if name in plain}, what)
     return NormalBackbone(
         state=state,
-        metadata=_causal_config(shape) | bare_metadata(metadata, what),
+        metadata=causal_config(shape) | bare_metadata(metadata, what),
         shape=shape,
         fingerprint=weights_fingerprint(shape, plain),
         quantised=quantised,
@@ -112,7 +112,10 @@ def _check_channels(shape: WanShape, what: str) -> None:
         )
 
 
-def _causal_config(shape: WanShape) -> dict[str, str]:
-    """ComfyUI reads all other sizes off the tensors; these it would take to be those of the released models."""
+def causal_config(shape: WanShape) -> dict[str, str]:
+    """The metadata by which ComfyUI builds a causal model.
+
+    It reads all other sizes off the tensors; these it would take to be those of the released models.
+    """
     sizes = {"num_heads": shape.heads, "text_dim": shape.text_dim, "freq_dim": shape.freq_dim}
     return {"config": json.dumps({"transformer": {"causal_ar": True, **sizes}})}
