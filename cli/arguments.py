@@ -361,11 +361,12 @@ def _add_story(parser: ArgumentParser) -> None:
 
 
 def _add_given(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("given pictures and videos")
+    group = parser.add_argument_group("given pictures and videos", wording.GIVEN)
     files = group.add_mutually_exclusive_group()
     files.add_argument("--image", type=Path, metavar="FILE", help="begin with this picture, of the video's size")
     files.add_argument("--extend", type=Path, metavar="VIDEO", help="begin with this video, of the same size")
     files.add_argument("--source", type=Path, metavar="VIDEO", help="change this video, of the same size")
+    group.add_argument("--keep-frames", action="store_true", help=wording.KEEP_FRAMES)
     group.add_argument("--strength", type=values.strength, metavar="SHARE", help=wording.STRENGTH)
     group = parser.add_argument_group("clean pass")
     group.add_argument("--context-noise", type=values.level, default=0.0, metavar="X", help=wording.CONTEXT_NOISE)

@@ -78,6 +78,8 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     prompts = request.story.plan.schedule(request.text, config, model.family) if request.story else NO_CHANGES
     say_family(console, args, model)
     say_selection(console, config, model)
+    for lost in request.given.lost(config) if request.given else ():
+        say(console, lost)
     report = _write_video(args, request, model, config, prompts, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")
     if report.roles is not None:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..core.errors import DummyForcingError
 from ..core.media.frames import to_unit
-from ..core.media.video import read_video
+from ..core.media.reading import Reading, open_media, read_clip
 from ..core.stream.config import StreamConfig
 from ..core.stream.encode import encode_clip
 from ..core.stream.lengths import length_from_source
 from ..core.stream.material import NOTHING, Material
+from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.tally import pixel_frames
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from .models import count_latents
@@ -30,12 +31,13 @@ DEFAULT_STRENGTH = 0.8
 class Given:
     """A picture or video from a file.
 
-    frames: uint8 [T, H, W, 3]. strength: share of noise that a video to change is mixed with; None for what a video
-    begins with.
+    frames: uint8 [T, H, W, 3]. reading: how the file was read. strength: share of noise that a video to change is
+    mixed with; None for what a video begins with.
     """
 
     path: Path
     frames: Tensor
+    reading: Reading
     strength: float | None
 
     @property
@@ -56,9 +58,17 @@ class Given:
         wanted = count_latents(latents, seconds, usual, chunk) if typed else None
         return length_from_source(self.latent_frames, wanted, chunk, 0, str(self.path), _typed)
 
+    def used_frames(self, config: StreamConfig) -> int:
+        """Frames of it that go into the video."""
+        return pixel_frames(config.opening_frames if self.strength is None else config.total_frames)
+
+    def lost(self, config: StreamConfig) -> list[str]:
+        """In words, what of it is not in the video as it was given."""
+        return [f"{self.path}: {each}" for each in self.reading.lost(self.used_frames(config), "--keep-frames")]
+
     def to_dict(self) -> dict[str, Any]:
         """For the report."""
-        return {"path": str(self.path), "frames": len(self.frames), "strength": self.strength}
+        return {"path": str(self.path), **self.reading.to_dict(), "strength": self.strength}
 
     def material(self, model: ARVideoModel, config: StreamConfig) -> Material:
         """Its latents; DummyForcingError where the size is not the video's."""
@@ -69,8 +79,7 @@ class Given:
                 f"{self.path} is {names[0]} pixels (height x width), the video {names[1]}; scale the file, or use "
                 f"--size {names[0]} if the model can"
             )
-        used = config.opening_frames if self.strength is None else config.total_frames
-        frames = to_unit(self.frames[: pixel_frames(used)])
+        frames = to_unit(self.frames[: self.used_frames(config)])
         latents = encode_clip(model.vae, frames[None])
         return Material(opening=latents) if self.strength is None else Material(source=latents)
 
@@ -79,20 +88,17 @@ def read_given(args: argparse.Namespace) -> Given | None:
     """Read the file of `--image`, `--extend` or `--source`, if one was typed; DummyForcingError if it cannot be."""
     if args.strength is not None and args.source is None:
         raise DummyForcingError("--strength goes with --source VIDEO; leave it out")
+    if args.keep_frames and args.source is None and args.extend is None:
+        raise DummyForcingError("--keep-frames goes with --extend VIDEO or --source VIDEO; leave it out")
     path = args.image or args.extend or args.source
     if path is None:
         return None
-    frames, _ = read_video(path)
+    frames, reading = read_clip(open_media(path), None if args.keep_frames or args.image else FRAME_RATE)
     if args.image is not None and len(frames) > 1:
         raise DummyForcingError(f"{path} holds {len(frames)} frames; give one picture or use --extend")
-    if args.extend is not None and (len(frames) - 1) % FRAMES_PER_LATENT:
-        fitting = pixel_frames(1 + (len(frames) - 1) // FRAMES_PER_LATENT)
-        raise DummyForcingError(
-            f"{path} holds {len(frames)} frames, but latent frames stand for 1, 5, 9, ...; cut it to {fitting}"
-        )
     if args.source is None:
-        return Given(path, frames, None)
-    return Given(path, frames, DEFAULT_STRENGTH if args.strength is None else args.strength)
+        return Given(path, frames, reading, None)
+    return Given(path, frames, reading, DEFAULT_STRENGTH if args.strength is None else args.strength)
 
 
 def material_of(given: Given | None, model: ARVideoModel, config: StreamConfig) -> Material:

@@ -69,6 +69,12 @@ PROMPTS = (
 )
 RECACHE = "recache: newest latent frames computed anew under the new prompt (default: 12)"
 INTERPOLATE = "interpolate: over how many chunks a prompt moves to the next (default: 4)"
+GIVEN = (
+    "videos are read upright and at the model's 16 frames a second by their time stamps, so that they keep their "
+    "speed; pictures as their EXIF orientation says; sound is left out, and so are frames at the end that fill no "
+    "latent frame (1, 5, 9, ... do)"
+)
+KEEP_FRAMES = "take every frame of --extend or --source as it is: other frame rates change the speed"
 STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
 CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
 REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"

@@ -9,7 +9,8 @@ from comfy_api.latest import InputImpl
 from torch import Tensor
 
 from ..core.errors import DummyForcingError
-from ..core.media.clips import Clip, FileClip, PictureClip
+from ..core.media.clips import Clip, PictureClip
+from ..core.media.file_clip import FileClip
 from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.tally import RunReport
 from .comparison import Note

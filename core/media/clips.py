@@ -1,107 +1,107 @@
-"""Clips that are read frame by frame, so that their length does not count: files, and pictures in memory."""
+"""Clips that are read frame by frame, so that their length does not count; files are in file_clip.py."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, partial
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from .formats import import_av
 from .frames import check_frames, resize, to_bytes
 
+_HALF = Fraction(1, 2)
 MOST_FRAMES = 16
 MOST_BYTES = 64 * 2**20
 """A piece of `Pairs` has at most so many frames, and bytes if it has more than one frame."""
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A frame and when it is on the screen, both ends in seconds from the clip's first frame.
+
+    `pixels` makes it uint8 [height, width, 3]; whoever passes over a frame need not call it.
+    """
+
+    time: Fraction
+    end: Fraction
+    pixels: Callable[[], Tensor]
+
+
 class Clip(Protocol):
     """Frames of one size; iterating gives each as uint8 [height, width, 3], from the first on every time.
 
-    `frame_rate` is None where there is none, `frames` where counting would mean to decode them.
+    `frame_rate` is the mean in frames a second, None where there is none; `frames` is None where counting would
+    mean to decode them; `sound` is whether there is any.
     """
 
     width: int
     height: int
     frame_rate: Fraction | None
     frames: int | None
+    sound: bool
 
     def __iter__(self) -> Iterator[Tensor]: ...
+
+    def timed(self) -> Iterator[Shown]:
+        """The same frames with their times; only for clips with a frame rate."""
 
 
 class PictureClip:
     """Pictures [frames, height, width, 3], float in [0, 1] or uint8."""
 
-    def __init__(self, pictures: Tensor, frame_rate: Fraction | None = None):
-        check_frames(pictures)
-        if not len(pictures):
+    def __init__(self, pictures: Tensor, frame_rate: Fraction | None = None, sound: bool = False):
+        if pictures.ndim and not len(pictures):
             raise DummyForcingError("there are no frames; connect a video or an image that has some")
+        check_frames(pictures)
         self._pictures = pictures
         self.frames, self.height, self.width = pictures.shape[:3]
-        self.frame_rate = frame_rate
+        self.frame_rate, self.sound = frame_rate, sound
 
     def __iter__(self) -> Iterator[Tensor]:
         return (to_bytes(picture[None])[0] for picture in self._pictures)
 
+    def timed(self) -> Iterator[Shown]:
+        """As `Clip.timed`."""
+        for index, picture in enumerate(self._pictures):
+            pixels = partial(lambda each: to_bytes(each[None])[0], picture)
+            yield Shown(index / self.frame_rate, (index + 1) / self.frame_rate, pixels)
 
-class FileClip:
-    """A video file, whole or from `start` on for `duration`, both in seconds; a duration of 0 is up to the end.
 
-    Args:
-        source: a path or the file's bytes.
+class AtRate:
+    """A clip at another frame rate: each frame is what is on the screen in the middle of its time.
 
-    Raises:
-        DummyForcingError: no such file, or no video in it; from the iterator for one that is damaged later on.
+    So a clip keeps its speed, and its length to half a frame, be its own rate constant or variable. One that has
+    the rate already stays as it is, however its stamps were rounded. At least one frame comes out.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | io.BytesIO, start: float = 0.0, duration: float = 0.0):
-        self._source, self._start, self._duration = source, start, duration
-        self._name = "the video in memory" if isinstance(source, io.BytesIO) else f"the video {source}"
-        with self._opened() as (_, stream):
-            self.width, self.height = stream.width, stream.height
-            rate = stream.guessed_rate or stream.average_rate
-            self.frame_rate = Fraction(rate) if rate else None
-            self.frames = stream.frames if stream.frames and not (start or duration) else None
-        first = next(iter(self), None)  # a rotated one has another size than the stream says
-        if first is None:
-            raise DummyForcingError(f"{self._name} holds no frames; choose another file or another part of it")
-        self.height, self.width = first.shape[:2]
+    def __init__(self, clip: Clip, frame_rate: Fraction):
+        self._clip, self.frame_rate = clip, frame_rate
+        self.width, self.height, self.sound = clip.width, clip.height, clip.sound
+        self.frames = None
 
     def __iter__(self) -> Iterator[Tensor]:
-        with self._opened() as (container, stream):
-            begin = int(self._start / stream.time_base)
-            end = int((self._start + self._duration) / stream.time_base) if self._duration else None
-            if begin:
-                container.seek(begin, stream=stream)
-            for frame in container.decode(stream):
-                if begin and frame.pts < begin:
-                    continue
-                if end is not None and frame.pts >= end:
-                    return
-                yield _pixels(frame, stream.width, stream.height)
+        return (shown.pixels() for shown in self.timed())
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Any]]:
-        av = import_av()
-        # A reader of its own: of two that share a place in the bytes, both would read nonsense.
-        given = self._source
-        source = io.BytesIO(given.getvalue()) if isinstance(given, io.BytesIO) else str(given)
-        try:
-            with av.open(source) as container:
-                stream = next(iter(container.streams.video), None)
-                if stream is None:
-                    raise DummyForcingError(f"{self._name} holds no video; choose another file")
-                stream.thread_type = "AUTO"
-                yield container, stream
-        except (OSError, av.error.FFmpegError) as error:
-            raise DummyForcingError(f"cannot read {self._name}: {error}; check the path and the file") from error
+    def timed(self) -> Iterator[Shown]:
+        """As `Clip.timed`."""
+        made, shown = 0, None
+        for shown in self._clip.timed():
+            pixels = cache(shown.pixels)
+            while made + _HALF < shown.end * self.frame_rate:
+                yield self._frame(made, pixels)
+                made += 1
+        if shown is not None and not made:
+            yield self._frame(0, shown.pixels)
+
+    def _frame(self, index: int, pixels: Callable[[], Tensor]) -> Shown:
+        return Shown(index / self.frame_rate, (index + 1) / self.frame_rate, pixels)
 
 
 class Pairs:
@@ -134,8 +134,3 @@ class Pairs:
 def _each(clip: Clip) -> Iterator[Tensor]:
     yield from clip
 
-
-def _pixels(frame: Any, width: int, height: int) -> Tensor:
-    pixels = torch.from_numpy(frame.reformat(width=width, height=height, format="rgb24").to_ndarray())
-    turns = round(getattr(frame, "rotation", 0) / 90)  # PyAV before 14.1 does not know
-    return torch.rot90(pixels, turns).contiguous() if turns % 4 else pixels

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import DummyForcingError
 from ..files import check_writable, hidden_sibling, make_folder, remove_empty
 from .encoder import Encoder
+from .file_clip import FileClip
 from .formats import check_encoder, check_fps, encoder_options, file_format, import_av
 from .frames import check_frames, to_bytes
 
@@ -173,28 +174,15 @@ class VideoWriter:
             ) from error
 
 
-def read_video(path: str | os.PathLike[str]) -> tuple[Tensor, Fraction]:
+def read_video(path: str | os.PathLike[str]) -> tuple[Tensor, Fraction | None]:
     """Decode a whole file, for comparing and testing.
 
     Returns:
-        frames uint8 [frames, height, width, 3] RGB on the CPU, and the frames per second. Sizes are those in
-        the file: even for .mp4 and .webm.
+        frames uint8 [frames, height, width, 3] RGB on the CPU, and the mean frames per second, None for a file that
+        says nothing about it. Sizes are those in the file: even for .mp4 and .webm.
 
     Raises:
         DummyForcingError: no such file, or no video in it.
     """
-    av = import_av()
-    try:
-        with av.open(str(path)) as container:
-            stream = next(iter(container.streams.video), None)
-            frames = [] if stream is None else [_pixels(frame) for frame in container.decode(stream)]
-            fps = None if stream is None else stream.guessed_rate or stream.average_rate
-    except (OSError, av.error.FFmpegError) as error:
-        raise DummyForcingError(f"cannot read the video {path}: {error}; check the path and the file") from error
-    if not frames or not fps:
-        raise DummyForcingError(f"{path} holds no video frames; choose an .mp4, .webm or .gif file")
-    return torch.stack(frames), Fraction(fps)
-
-
-def _pixels(frame) -> Tensor:
-    return torch.from_numpy(frame.to_ndarray(format="rgb24"))
+    clip = FileClip(path)
+    return torch.stack(list(clip)), clip.frame_rate

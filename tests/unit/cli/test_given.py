@@ -45,7 +45,10 @@ def report_of(run, capsys, *argv):
 def test_a_video_begins_with_a_picture(run, capsys, picture, tiny_model, tmp_path):
     report = report_of(run, capsys, "--image", picture(), "--policy", "dense")
     assert (report["latent_frames"], report["chunks"], report["passes"]) == (1 + 9, 4, 1 + 3 * 3)
-    assert report["given"] == {"path": str(tmp_path / "start.png"), "frames": 1, "strength": None}
+    assert report["given"] == {
+        "path": str(tmp_path / "start.png"), "frames": 1, "given_frames": 1, "given_frame_rate": None,
+        "sound_left_out": False, "strength": None,
+    }  # fmt: skip
     assert read_video(tmp_path / "out/a.gif")[0].shape == (37, 32, 48, 3)
 
 
@@ -80,7 +83,7 @@ def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_p
     ("options", "said"),
     [
         (("--image", "clip.gif"), "holds 9 frames; give one picture or use --extend"),
-        (("--extend", "ten.gif"), "holds 10 frames, but latent frames stand for 1, 5, 9, ...; cut it to 9"),
+        (("--image", "clip.gif", "--keep-frames"), "--keep-frames goes with --extend VIDEO or --source VIDEO"),
         (("--extend", "wide.gif"), "is 32x64 pixels (height x width), the video 32x48; scale the file"),
         (
             ("--extend", "clip.gif", "--latents", 5),
@@ -99,7 +102,7 @@ def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_p
     ],
 )
 def test_files_and_options_that_do_not_fit(fails, clip, options, said):
-    clip(9), clip(10, name="ten.gif"), clip(5, name="five.gif"), clip(9, width=64, name="wide.gif")
+    clip(9), clip(5, name="five.gif"), clip(9, width=64, name="wide.gif")
     assert said in fails("generate", *options)
 
 

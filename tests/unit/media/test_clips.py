@@ -9,7 +9,8 @@ import torch
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.media import clips
-from dummy_forcing.core.media.clips import FileClip, Pairs, PictureClip
+from dummy_forcing.core.media.clips import Pairs, PictureClip
+from dummy_forcing.core.media.file_clip import FileClip
 from dummy_forcing.core.media.frames import resize
 from dummy_forcing.core.media.video import VideoWriter, read_video
 
