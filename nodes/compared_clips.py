@@ -23,10 +23,11 @@ def open_clip(given: Any) -> Clip:
         return FileClip(given.file)
     if isinstance(given, Tensor):
         return PictureClip(given[..., :3])
-    if isinstance(given, InputImpl.VideoFromComponents):  # its frames are in memory; its "file" would be a new one
-        found = given.get_components()
-        return PictureClip(found.images[..., :3], Fraction(found.frame_rate))
-    return FileClip(given.get_stream_source(), *given.get_active_trim_window())
+    if isinstance(given, InputImpl.VideoFromFile):
+        return FileClip(given.get_stream_source(), *given.get_active_trim_window())
+    found = given.get_components()  # its frames are in memory; its "file" would be a new one
+    rate = Fraction(found.frame_rate) if found.frame_rate else None
+    return PictureClip(found.images[..., :3], rate, found.audio is not None)
 
 
 def report_of(given: Any) -> RunReport | None:

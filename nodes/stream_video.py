@@ -28,7 +28,7 @@ from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.tally import RunReport, Standing, describe_run
 from . import host
 from .decoders import light_decoder, streaming_decoder
-from .given_video import count_latents, to_latents
+from .given_video import GivenVideo, read_given
 from .inputs import FINE_STEP, chunk_input, clean_pass_inputs, length_input, seed_input, size_inputs
 from .live import LiveView
 from .live_video import open_live_video
@@ -124,6 +124,16 @@ class StreamARVideo(io.ComfyNode):
                         "lightvaew2_1, lighttaew2_1 or taew2_1, from Load VAE. The VAE still encodes."
                     ),
                 ),
+                io.Boolean.Input(
+                    "keep_frames",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip=(
+                        "Take every frame of a video in start or source as it is. Off, a video of another frame "
+                        "rate is read at the model's 16 frames a second and keeps its speed."
+                    ),
+                ),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The finished file, in ComfyUI's temp folder."),
@@ -155,7 +165,9 @@ class StreamARVideo(io.ComfyNode):
         context_noise: float = 0.0,
         refine: bool = False,
         decoder=None,
+        keep_frames: bool = False,
     ) -> io.NodeOutput:
+        start, source = read_given(start, "the start", keep_frames), read_given(source, "the source", keep_frames)
         facts, channels, patch = facts_of(model), host.causal_backbone(model).in_dim, host.model_patch(model)
         plan = plan_video(
             facts,
@@ -166,7 +178,7 @@ class StreamARVideo(io.ComfyNode):
             chunk_frames,
             _opening_frames(model, start),
             strength if source is not None else 1.0,
-            None if source is None else count_latents(source),
+            None if source is None else source.latent_frames,
         )
         plan = replace(plan, context_noise=context_noise, refine=refine)
         config = plan.stream_config(channels, patch.loop)
@@ -174,7 +186,7 @@ class StreamARVideo(io.ComfyNode):
         light = None if decoder is None else light_decoder(decoder, vae, model, channels)
         own = streaming_decoder(vae, channels)
         host.check_room(model, patch, host.stream_layout(model, config), light or own)
-        given = _given(start, source, vae, plan, channels)
+        given, lost = _given(start, source, vae, plan, channels)
 
         def encode(frame: Tensor) -> Tensor:
             return model.model.process_latent_in(vae.encode(frame[0]))
@@ -211,7 +223,7 @@ class StreamARVideo(io.ComfyNode):
         # Not as "images": the frontend would take the last preview, which stays on the node, for this video.
         made = {"video": [ui.SavedResult(file, subfolder, io.FolderType.temp)], **live.output}
         clip, run = InputImpl.VideoFromFile(str(path)), VideoRun(str(path), report)
-        return io.NodeOutput(clip, latents, _describe(report), run, ui=made)
+        return io.NodeOutput(clip, latents, _describe(report, lost), run, ui=made)
 
 
 class _Recording:
@@ -269,20 +281,25 @@ def _opening_frames(model, start) -> int:
             "the model has a start image from ARVideoI2V and this node another start; remove one of them"
         )
     if start is not None:
-        return count_latents(start)
+        return start.latent_frames
     return 0 if on_model is None else on_model.shape[2]
 
 
-def _given(start, source, vae, plan: VideoPlan, channels: int) -> Material:
-    opening = None if start is None else to_latents(start, vae, plan, channels, "the start")
+def _given(
+    start: GivenVideo | None, source: GivenVideo | None, vae, plan: VideoPlan, channels: int
+) -> tuple[Material, list[str]]:
+    """What was given as latents, and in words what of it is not in the video."""
+    parts = [(start, plan.opening_frames), (source, plan.latent_frames)]
+    lost = [line for part, used in parts if part is not None for line in part.lost(used)]
+    opening = None if start is None else start.to_latents(vae, plan, channels)
     if source is None:
-        return Material(opening)
-    latents = to_latents(source, vae, plan, channels, "the source")
-    return Material(opening, latents[:, :, : plan.latent_frames])
+        return Material(opening), lost
+    latents = source.to_latents(vae, plan, channels)
+    return Material(opening, latents[:, :, : plan.latent_frames]), lost
 
 
-def _describe(report: RunReport) -> str:
-    lines = [describe_run(report)]
+def _describe(report: RunReport, lost: list[str]) -> str:
+    lines = [describe_run(report), *lost]
     if report.roles is not None:
         lines.append(describe_roles(report.roles))
     return "\n".join(lines)

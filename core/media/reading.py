@@ -34,6 +34,11 @@ class Reading:
     rate: Fraction | None
     sound: bool
 
+    @classmethod
+    def whole(cls, clip: Clip, frames: int) -> Reading:
+        """Of a clip all of whose frames were taken as they are."""
+        return cls(frames, clip.frame_rate, frames, None, clip.sound)
+
     def lost(self, used: int, keep: str) -> list[str]:
         """In plain words what is not in the video as it was given; empty if nothing.
 
@@ -78,7 +83,7 @@ def read_clip(clip: Clip, frame_rate: float | None) -> tuple[Tensor, Reading]:
     """
     if frame_rate is None or clip.frame_rate is None:
         frames = torch.stack(list(clip))
-        return frames, Reading(len(frames), clip.frame_rate, len(frames), None, clip.sound)
+        return frames, Reading.whole(clip, len(frames))
     counted = _Counted(clip)
     frames = torch.stack(list(AtRate(counted, Fraction(frame_rate))))
     return frames, Reading(counted.passed, clip.frame_rate, len(frames), Fraction(frame_rate), clip.sound)

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from odd_media import KINDS, write_flat, write_greys
 from PIL import Image
 
 from dummy_forcing.core.errors import DummyForcingError
@@ -130,6 +131,41 @@ def test_a_trimmed_video_is_what_is_left_of_it(tmp_path, shown):
     part = video.as_trimmed(1.0, 0.5)
     assert "PSNR equal" in run(part, read_video(tmp_path / "a.mp4")[0][16:24] / 255)[0]
     assert shown()[0]["comparison"]["frames"] == 8
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_of_a_file_is_sixteen_frames_wherever_its_times_begin(tmp_path, shown, kind):
+    from comfy_api.latest import InputImpl
+
+    path = write_greys(tmp_path / "a", 33, 16, KINDS[kind])
+    part = InputImpl.VideoFromFile(str(path), start_time=0.5, duration=1.0)
+    whole = read_video(path)[0]
+    assert "PSNR equal" in run(part, whole[8:24] / 255)[0]
+    assert shown()[0]["comparison"]["frames"] == 16 and shown()[0]["comparison"]["notes"] == []
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+def test_white_and_grey_of_any_depth_are_what_they_are(tmp_path, pixels, full):
+    from comfy_api.latest import InputImpl
+
+    scale = 4 if pixels.endswith("10le") else 1
+    white, grey_level = (256 * scale - 1, 128 * scale) if full else (235 * scale, 126 * scale)
+    for level, expected in ((white, 255), (grey_level, 128)):
+        yuv = (level, 128 * scale, 128 * scale)
+        path = write_flat(tmp_path / "a.mkv", pixels, yuv, full, 1)
+        report, _ = run(InputImpl.VideoFromFile(str(path)), grey(expected))
+        assert "PSNR equal" in report or float(report.split("PSNR ")[1].split()[0]) > 48  # at most one level
+
+
+@pytest.mark.parametrize("rate", [24, 48])
+def test_our_gifs_play_at_the_rate_that_they_were_written_at(tmp_path, rate):
+    from comfy_api.latest import InputImpl
+
+    with VideoWriter(tmp_path / "a.gif", rate) as video:
+        video.write(grey(*range(0, 200, 4)))
+    gif = InputImpl.VideoFromFile(str(tmp_path / "a.gif"))
+    assert f"50 frames of 48 x 32 at {rate} FPS" in run(gif, gif)[0]
 
 
 def test_what_differs_besides_the_frames_is_said(tmp_path, shown):

@@ -1,12 +1,16 @@
 """Stream AR Video with something to begin with, something to change, or prompts that follow."""
 
+from fractions import Fraction
+
 import av
 import pytest
 import torch
+from odd_media import KINDS, STEP, turn, write_greys
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.nodes import head_profiles
 from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.given_video import read_given
 from dummy_forcing.nodes.load_model import LoadARVideoModel
 from dummy_forcing.nodes.prompt_schedule import ARPromptSchedule
 from dummy_forcing.nodes.stream_video import StreamARVideo
@@ -99,6 +103,75 @@ def test_families_with_loops_of_their_own(stream, name):
     frames, latents = stream(length=93, model=model)
     assert len(frames) == 93 and latents.shape[2] == 24
     assert frames.std() > 0.05
+
+
+@pytest.fixture
+def report(toy):
+    """A function that runs the node at strength 0.3 and length 0 and returns the report and the frames made."""
+
+    def run(source, **options):
+        clone = StreamARVideo.PREPARE_CLASS_CLONE(None)
+        video, _, text, _ = clone.execute(*toy, 96, 96, 0, 1, source=source, strength=0.3, **options).args
+        return text, video.get_components().images
+
+    return run
+
+
+def file_of(path, *options, **more):
+    from comfy_api.latest import InputImpl
+
+    return InputImpl.VideoFromFile(str(write_greys(path, *options, **more)))
+
+
+def in_memory(frames, rate):
+    from comfy_api.latest import InputImpl, Types
+
+    images = torch.rand(frames, 32, 32, 3)
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=images, frame_rate=Fraction(rate)))
+
+
+@pytest.mark.parametrize("kind", ["mp4", "transport stream", "raw h264"])
+def test_a_source_of_another_rate_keeps_its_speed_and_what_is_lost_is_said(tmp_path, report, kind, caplog):
+    caplog.set_level("INFO", "dummy_forcing")
+    source = file_of(tmp_path / "a", 40, 30, KINDS[kind], sound=kind == "mp4")
+    text, made = report(source)
+    said = "the source: 40 frames at 30 a second were read as 21 at 16 a second, which keeps the speed; keep_frames"
+    assert said in text and said in caplog.text and len(made) == 21
+    assert ("the source: its sound is left out" in text) == (kind == "mp4")
+    levels = read_given(source, "the source", False).frames[:, 16, 24, 0]
+    assert [round(int(level) / STEP) for level in levels] == [int((index + 0.5) / 16 * 30) for index in range(21)]
+    text, made = report(source, keep_frames=True)
+    assert len(made) == 33 and "were read as" not in text and "7 frames at the end are left out" in text
+
+
+def test_frames_in_memory_have_a_rate_too(report):
+    text, made = report(in_memory(40, 30))
+    assert len(made) == 21 and "40 frames at 30 a second were read as 21" in text
+    text, made = report(in_memory(33, 16))
+    assert len(made) == 33 and "the source" not in text
+
+
+def test_a_turned_video_is_read_upright(tmp_path):
+    video = file_of(tmp_path / "a", 9, size=(32, 48))
+    turn(tmp_path / "a.mp4")
+    assert read_given(video, "the source", False).frames.shape == (9, 48, 32, 3)
+
+
+@pytest.mark.parametrize("name", ["start", "source"])
+def test_nothing_in_what_was_given(tmp_path, stream, name):
+    from comfy_api.latest import InputImpl
+
+    path = str(write_greys(tmp_path / "a", 9))
+    (tmp_path / "text.mp4").write_text("no video")
+    for given, said in [
+        (torch.zeros(0, 96, 96, 3), f"the {name}: there are no frames"),
+        (in_memory(0, 16), f"the {name}: there are no frames"),
+        ({"samples": torch.zeros(1, 16, 0, 12, 12)}, f"the {name} has the latent shape.*at least one frame"),
+        (InputImpl.VideoFromFile(path, start_time=99), f"the {name}: the video .* holds no frames"),
+        (InputImpl.VideoFromFile(str(tmp_path / "text.mp4")), f"the {name}: cannot read the video"),
+    ]:
+        with pytest.raises(DummyForcingError, match=said):
+            stream(**{name: given})
 
 
 @pytest.mark.parametrize(
