@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from odd_media import turn, write_greys
 
 from dummy_forcing.core.media.video import VideoWriter, read_video
 
@@ -104,6 +105,34 @@ def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_p
 def test_files_and_options_that_do_not_fit(fails, clip, options, said):
     clip(9), clip(5, name="five.gif"), clip(9, width=64, name="wide.gif")
     assert said in fails("generate", *options)
+
+
+def test_a_video_of_another_rate_keeps_its_speed_and_what_is_lost_is_said(run, capsys, tmp_path):
+    source = write_greys(tmp_path / "phone", 40, 30, sound=True)
+    report = report_of(run, capsys, "--source", source)
+    assert report["latent_frames"] == 6  # 21 frames at 16 a second
+    assert report["given"] == {
+        "path": str(source), "frames": 21, "given_frames": 40, "given_frame_rate": 30.0, "sound_left_out": True,
+        "strength": 0.8,
+    }  # fmt: skip
+    assert run("generate", "--output", "out/a.gif", "--extend", source, "--keep-frames", "--latents", 13) == 0
+    said = capsys.readouterr().out
+    assert "phone.mp4: its sound is left out" in said and "phone.mp4: 3 frames at the end are left out" in said
+    assert "were read as" not in said
+    assert run("generate", "--output", "out/a.gif", "--extend", source, "--latents", 9) == 0
+    assert "phone.mp4: 40 frames at 30 a second were read as 21 at 16 a second" in capsys.readouterr().out
+
+
+def test_turned_files_stand_upright(run, capsys, picture, tmp_path):
+    """Both are stored 48 high and 32 wide and turned to the video's 32 x 48."""
+    from PIL import Image
+
+    report_of(run, capsys, "--extend", turn(write_greys(tmp_path / "phone", 5, size=(48, 32))), "--latents", 5)
+    stored = Image.open(picture(48, 32))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(tmp_path / "phone.jpg", exif=exif)
+    report_of(run, capsys, "--image", tmp_path / "phone.jpg", "--latents", 4)
 
 
 def test_context_noise_and_refining(run, capsys, tmp_path):
