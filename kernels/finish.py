@@ -141,7 +141,12 @@ def _finish_by_torch(
 def _finish_by_kitchen(
     q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence[HeadTarget], finish: Finish
 ) -> None:
-    """RoPE by comfy-kitchen, which ComfyUI brings; it has no RMSNorm and writes nowhere but to new tensors."""
+    """RoPE by comfy-kitchen, which ComfyUI brings; norm and write are ours.
+
+    comfy-kitchen 0.2.16 has no RMSNorm and writes to new tensors only. In 0.2.40 there are `rms_rope`, whose norm
+    is over each head while Wan's is over all of them, and operations in place (`apply_rope_`), but none that
+    writes the heads of k to other places.
+    """
     q, k = _normalised(q, finish.norm_q), _normalised(k, finish.norm_k)
     q, k = library("comfy_kitchen").apply_rope(q, k, _matrices(finish.rotations))
     for out, target in zip(asked, targets, strict=True):

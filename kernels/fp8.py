@@ -30,7 +30,7 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     What is less than half of the smallest e4m3 step, 2^-10 of it after scaling, becomes 0; above the denormal range
     the relative error is at most 2^-4.
     """
-    if x.dtype not in _COMPUTES:  # PyTorch has no arithmetic in FP8, and a norm in fp32 only of narrower types
+    if x.dtype not in _COMPUTES:  # PyTorch 2.13 has no arithmetic in FP8, and norms in fp32 only of narrower types
         x = x.to(torch.float32)
     largest = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True, dtype=torch.float32)
     scale = (largest / E4M3_MAX).clamp_min(_SMALLEST)
@@ -87,7 +87,7 @@ def multiply_plainly(
 def _scaled_mm(
     x: Tensor, x_scale: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
-    made = dtype if x.device.type == "cpu" else torch.bfloat16  # all that CUDA's row-wise products give
+    made = dtype if x.device.type == "cpu" else torch.bfloat16  # all that CUDA's row-wise products give (2.13)
     product = torch._scaled_mm(
         x,
         weight.t(),

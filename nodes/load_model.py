@@ -204,8 +204,8 @@ def _with_lora(model, lora: LoraFile, strength: float):
 def _read(path: Path):
     """Tensors and metadata of a file, memory-mapped where ComfyUI's settings allow it.
 
-    ComfyUI's own reader gives dynamic VRAM the means to read weights straight from the file, but takes files
-    by their name ending and says little about what is wrong with one.
+    ComfyUI's own reader gives dynamic VRAM the means to read weights straight from the file, but (0.27) takes
+    files by their name ending and says little about what is wrong with one.
     """
     if path.suffix.lower() not in _COMFY_SUFFIXES:
         return read_tensors(path)

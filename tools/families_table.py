@@ -34,7 +34,7 @@ _TAIL = """
 
 | what | why |
 |---|---|
-| LongLive 2.0, Yume 1.5 and all of Wan 2.2 5B | 48 latent channels, another VAE; ComfyUI has no causal version |
+| LongLive 2.0, Yume 1.5 and all of Wan 2.2 5B | 48 latent channels, another VAE; not causal in ComfyUI 0.27 |
 | MemFlow | a memory bank that chooses frames by the prompt |
 | StreamDiffusionV2 | changes a live video under a noise level and a sink that adapt |
 | Helios | no causal cache: it compresses its history |

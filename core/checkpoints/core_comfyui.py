@@ -1,7 +1,7 @@
 """What ComfyUI's own loader makes of a file, without this pack (MODELS.md, 0.4 and C2).
 
-Follows what its model detection looks at: the ending of the name, the containers of a .pt file, the prefix of the
-names, and the "config" entry of safetensors metadata.
+Follows what its model detection looks at (ComfyUI 0.27 to 0.33): the ending of the name, the containers of a .pt
+file, the prefix of the names, and the "config" entry of safetensors metadata.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _in_pickle(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor
 
 
 def _says_causal(metadata: Mapping[str, str]) -> bool:
-    if RECORD in metadata:  # which ComfyUI does not read
+    if RECORD in metadata:  # which ComfyUI, at 0.33, does not read
         return False
     try:
         return json.loads(metadata["config"])["transformer"]["causal_ar"] is True

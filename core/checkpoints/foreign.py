@@ -33,8 +33,8 @@ _MODULES = {
 }
 
 _CHANNELS = {
-    48: "of Wan 2.2 5B, as LongLive 2.0 and Yume 1.5 are: 48 latent channels and another VAE, of which ComfyUI has "
-    "no causal version",
+    48: "of Wan 2.2 5B, as LongLive 2.0 and Yume 1.5 are: 48 latent channels and another VAE, of which ComfyUI "
+    "0.27 to 0.33 has no causal version",
     36: "an image-to-video model (36 input channels)",
     32: "a control or inpainting model (32 input channels)",
     52: "a control model (52 input channels)",

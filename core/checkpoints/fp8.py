@@ -1,7 +1,8 @@
 """Weights in FP8 as ComfyUI reads and runs them: e4m3 with one scale a tensor, listed in the metadata.
 
-One scale for each output channel, as `wan.fp8_linear` has it, is more than ComfyUI's layers know. e4m3 is a
-floating type: a common scale costs next to nothing, unless channels differ thousands of times (docs/fp8.md).
+One scale for each output channel, as `wan.fp8_linear` has it, is more than ComfyUI's layers know (0.27 to
+0.33). e4m3 is a floating type: a common scale costs next to nothing, unless channels differ thousands of times
+(docs/fp8.md).
 """
 
 from __future__ import annotations

@@ -21,8 +21,13 @@ from .names import backbone_part, bare_names
 
 _BASE = ".base_layer."
 _COUNTERS = re.compile(r"^accum_")  # NVIDIA's trainer counts samples and hours beside the weights
-# Buffers that some trainers save, complex ones too; every Wan computes them itself.
-_POSITIONS = re.compile(r"(?:^|\.)(?:freqs(?:_\w+)?|inv_freq)$|^(?:rope|rotary_emb|pos_embed)\.")
+# Parts of bare names -> what they are, for people.
+_LEFT_OUT = {
+    r"(?:^|\.)(?:freqs(?:_\w+)?|inv_freq)$|^(?:rope|rotary_emb|pos_embed)\.": (
+        "position tables, which every Wan computes itself,"
+    ),
+    r"\.comfy_attention\.": "choices of attention for layers, as ComfyUI 0.38 writes them, which do not count here",
+}
 _PATCH_EMBEDDING = "patch_embedding.weight"
 _OUTERMOST = (
     r"(?:^|\.)(?:blocks|patch_embedding|text_embedding|time_embedding|time_projection|head|condition_embedder)\."
@@ -57,10 +62,11 @@ def backbone_layout(tensors: Mapping[str, Tensor], what: str) -> Layout:
     notes = _wrappers(next(iter(tensors), ""))
     state = bare_names(backbone_part(tensors))
     state = {name: value for name, value in state.items() if not _COUNTERS.search(name)}
-    tables = [name for name in state if _POSITIONS.search(name)]
-    if tables:
-        notes.append(f"it has position tables ({tables[0]!r}), which are computed anew and left out")
-        state = {name: value for name, value in state.items() if name not in tables}
+    for pattern, note in _LEFT_OUT.items():
+        names = [name for name in state if re.search(pattern, name)]
+        if names:
+            notes.append(f"it has {note} and are left out ({names[0]!r})")
+            state = {name: value for name, value in state.items() if name not in names}
     state, lora = _without_peft(state, what)
     if lora:
         notes.append("a LoRA is wrapped around its layers (PEFT) and is merged when the model is loaded")

@@ -1,6 +1,6 @@
 """LoRAs of Wan backbones: checked against the model's sizes and named as ComfyUI's own loader reads them.
 
-ComfyUI skips what it cannot place with a line in the log. A LoRA that a model needs would thus silently do
+ComfyUI (0.27) skips what it cannot place with a line in the log. A LoRA that a model needs would thus silently do
 nothing: its key map has not one of the names in LongLive's file (MODELS.md 0.5). Here everything must fit.
 """
 

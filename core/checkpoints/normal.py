@@ -1,7 +1,8 @@
 """Any file of a Wan backbone as a checked state dict, and what ComfyUI must be told to build its causal model.
 
-ComfyUI recognises a causal model by nothing but the metadata of a safetensors file. A Self-Forcing checkpoint as
-its authors publish it (.pt, no metadata) loads there as an ordinary bidirectional Wan (MODELS.md 0.4 and C2).
+ComfyUI (0.27 to 0.33) recognises a causal model by nothing but the metadata of a safetensors file. A
+Self-Forcing checkpoint as its authors publish it (.pt, no metadata) loads there as an ordinary bidirectional Wan
+(MODELS.md 0.4 and C2).
 """
 
 from __future__ import annotations

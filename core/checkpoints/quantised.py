@@ -1,8 +1,8 @@
 """Checkpoints that ComfyUI can run quantised: which tensors are beside the weights, and how their metadata reads.
 
-Both ways in which ComfyUI files say that a layer is quantised are known: tensors beside its weight (the older
-`scaled_fp8` with `scale_weight`, the newer `comfy_quant` with `weight_scale`), and a `_quantization_metadata`
-entry that lists layers by name.
+Both ways in which ComfyUI files (0.27 to 0.33) say that a layer is quantised are known: tensors beside its
+weight (the older `scaled_fp8` with `scale_weight`, the newer `comfy_quant` with `weight_scale`), and a
+`_quantization_metadata` entry that lists layers by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from .names import bare_name
 
 METADATA = "_quantization_metadata"
 _MARK = "scaled_fp8"  # one empty tensor of the older way, beside no weight
-_BESIDE = frozenset({"scale_weight", "scale_input", "weight_scale", "weight_scale_2", "input_scale", "comfy_quant"})
+_BESIDE = frozenset({"scale_weight", "scale_input", "weight_scale", "weight_scale_2", "input_scale",
+                     "pre_quant_scale", "comfy_quant"})  # fmt: skip
 
 
 def is_beside_weights(name: str) -> bool:
@@ -25,8 +26,9 @@ def is_beside_weights(name: str) -> bool:
 
 def quantised_weights(names: Iterable[str]) -> frozenset[str]:
     """Names of the weights that have such tensors beside them; their type and shape are the format's own."""
-    beside = (name for name in names if name != _MARK and is_beside_weights(name))
-    return frozenset(f"{name.rpartition('.')[0]}.weight" for name in beside)
+    names = frozenset(names)
+    weights = (f"{name.rpartition('.')[0]}.weight" for name in names if is_beside_weights(name))
+    return names.intersection(weights)
 
 
 def bare_metadata(metadata: Mapping[str, str], what: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What is known of a model, as a tensor beside its weights.
 
-ComfyUI's ModelSave and CheckpointSave write the weights of a loaded model but nothing into the file's header, where
-`convert` says that a model is causal and of which family. They do write every tensor of the state dict.
+ComfyUI's ModelSave and CheckpointSave (0.27 to 0.33) write the weights of a loaded model but nothing into
+the file's header, where `convert` says that a model is causal and of which family. They do write every tensor of
+the state dict.
 """
 
 from __future__ import annotations

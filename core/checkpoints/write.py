@@ -1,4 +1,4 @@
-"""Writing safetensors files one tensor after the other: the library's own writer needs all of them in memory twice.
+"""Writing safetensors files one tensor after the other: safetensors 0.8's own writer needs all of them twice.
 
 Format: https://huggingface.co/docs/safetensors, "Format": eight bytes of length, a JSON header, the data.
 """

@@ -1,6 +1,8 @@
 """README and docs/: links and paths lead somewhere, and figures say how they were made."""
 
 import re
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,42 @@ def test_every_figure_says_how_it_was_made():
     results = [path.name for path in (ROOT / "benchmarks" / "results").glob("*.json")]
     pictures = [f"images/{path.name}" for path in (DOCS / "images").iterdir()]
     assert [name for name in (*results, *pictures) if f"`{name}`" not in page] == []
+
+
+# What another library has not today it may have tomorrow (comfy-kitchen got an RMSNorm between 0.2.16 and 0.2.40).
+LACKS = r"\b(?:(?:has|have|knows?) no|(?:does|do) not|cannot|nowhere)\b"
+CLAIM = re.compile(
+    rf"(?:comfy-kitchen|flash-attn|SageAttention|FlexAttention).*{LACKS}"
+    rf"|\b(?:ComfyUI|PyTorch|PyAV|diffusers|safetensors)(?:'s [\w* ]+)?(?:, which)? {LACKS}"
+)
+VERSION = re.compile(r"\d+\.\d+")
+
+
+def paragraphs(page: Path) -> Iterator[str]:
+    """Of a document; of a Python file its docstrings and comments."""
+    if page.suffix == ".md":
+        yield from re.split(r"\n\s*\n|\n(?=\||\* |- )", page.read_text("utf-8"))
+        return
+    comment: list[str] = []
+    with tokenize.open(page) as file:
+        for token in tokenize.generate_tokens(file.readline):
+            if token.type == tokenize.COMMENT:
+                comment.append(token.string.lstrip("# "))
+            elif token.type != tokenize.NL:
+                yield " ".join(comment)
+                comment = []
+            if token.type == tokenize.STRING and token.string.startswith('"""'):
+                yield from re.split(r"\n\s*\n", token.string)
+
+
+def test_what_other_libraries_lack_names_their_version():
+    folders = ("core", "kernels", "nodes", "cli", "docs", "web/docs")
+    files = (page for folder in folders for page in sorted((ROOT / folder).rglob("*")))
+    pages = [page for page in files if page.suffix in (".md", ".py")]
+    claims = [
+        f"{page.relative_to(ROOT)}: {text}"
+        for page in (*PAGES[:2], *pages)
+        for text in (" ".join(paragraph.split()) for paragraph in paragraphs(page))
+        if CLAIM.search(text) and not VERSION.search(text)
+    ]
+    assert claims == []

@@ -77,6 +77,14 @@ def test_position_tables_are_left_out(state, wrapped, name, dtype):
     assert any("position tables" in note and "left out" in note for note in found.notes)
 
 
+def test_choices_of_attention_are_left_out(state):
+    """ComfyUI 0.38 saves them beside the weights."""
+    config = {"blocks.0.self_attn.comfy_attention.config": torch.zeros(9, dtype=torch.uint8)}
+    found = normalise(prefixed(state | config, "model.diffusion_model."), {}, "it")
+    assert_same(found.state, state)
+    assert any("choices of attention" in note for note in found.notes)
+
+
 def test_a_wrapped_lora_is_merged(state):
     lora = raven_lora(state)
     normal = normalise(peft(state, lora), {}, "it")
