@@ -50,6 +50,7 @@ test-browser:
 	cd tools/canvas && npm install --no-audit --no-fund
 	$(SERVED) --pack=tests/web/browser/numbered_stream node tests/web/browser/live.mjs {url} out/browser
 	$(SERVED) node tests/web/browser/heads.mjs {url} out/browser/heads
+	$(SERVED) --comfyui=--cache-lru=500 node tests/web/browser/results.mjs {url} out/browser/results
 	$(SERVED) node tests/web/browser/compare.mjs {url} out/browser/compare
 	$(SERVED) node tests/web/browser/numbers.mjs {url} out/browser/numbers
 	$(SERVED) node tests/web/browser/languages.mjs {url} out/browser/languages

@@ -115,6 +115,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
     consumer: gets every event as it comes.
     keep_latents: whether to return the video's latents or, to hold memory flat, only the last chunk's.
     keep_partial: whether an interrupt gives the chunks finished so far, if there are any, as the result.
+    stopped: called when it does.
     prompts: later prompts.
     source: latents [B, C, F, h, w] of a whole video to change, in the host's scale, where those given to the guider
         are only as long as a chunk. Noise levels below 1 say how much of it stays.
@@ -131,6 +132,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         consumer: Callable[[Event], None] | None = None,
         keep_latents: bool = True,
         keep_partial: bool = True,
+        stopped: Callable[[], None] | None = None,
         prompts: PromptPlan = NO_LATER_PROMPTS,
         source: Tensor | None = None,
         anchor: ImageAnchor | None = None,
@@ -144,6 +146,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         self.consumer = consumer
         self.keep_latents = keep_latents
         self.keep_partial = keep_partial
+        self.stopped = stopped
         self.prompts = prompts
         self._running: PromptSchedule | None = None
         self.source = source
@@ -208,6 +211,8 @@ class ARStreamingSampler(comfy.samplers.Sampler):
                 if not (chunks and self.keep_partial):
                     raise
                 logger.info("interrupted: keeping the chunks finished so far")
+                if self.stopped is not None:
+                    self.stopped()
         return chunks
 
     def _config(

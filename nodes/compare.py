@@ -23,6 +23,7 @@ from .comparison import Comparison, label
 from .live_stream import LiveStream, StreamSize
 from .live_streams import OUTPUT, STREAMS
 from .live_video import place_of
+from .stops import STOPS
 from .types import RunType
 
 _BLOCK = 8  # pixels of a JPEG block
@@ -68,6 +69,10 @@ class CompareVideos(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        return STOPS.count(inputs)
+
+    @classmethod
     def execute(cls, a, b, label_a: str = "A", label_b: str = "B") -> io.NodeOutput:
         clips = open_clip(a), open_clip(b)
         check_sizes(clips[0], WINDOW)
@@ -82,7 +87,7 @@ class CompareVideos(io.ComfyNode):
 def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports: tuple) -> tuple[Comparison, str]:
     """Both from the first frame to the last of the shorter one, or as far as nobody says stop; the stream's id."""
     a, b = clips
-    pairs, meter, rate = Pairs(a, b), QualityMeter(), frame_rate_of(a, b)
+    pairs, meter, rate, stopped = Pairs(a, b), QualityMeter(), frame_rate_of(a, b), STOPS.counter()
     total = min(a.frames, b.frames) if a.frames and b.frames else None
     chunks = None if total is None else -(-total // pairs.piece_frames)
     bar = comfy.utils.ProgressBar(total or 1, node_id=hidden.unique_id)
@@ -100,6 +105,7 @@ def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports:
             if total is not None:
                 bar.update_absolute(meter.quality.frames, total)
             if stream.stop_asked:
+                stopped()
                 break
         stream.compare(found().state())
     return found(), stream.id

@@ -15,8 +15,7 @@ from ..core.heads.profile import HeadProfile
 from ..core.heads.programming import Cost
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.profiled import with_profile
-from .frontend import node_place
-from .head_maps import HEAD_MAPS, VideoMaps, map_of_profile, usual_latents
+from .head_maps import OUTPUT, VideoMaps, map_of_profile, publish_own, usual_latents
 from .host import HEADS_KEY, causal_backbone
 from .inputs import FINE_STEP, forced_roles_input
 from .keep import AUTO, positions_input, with_keep
@@ -116,7 +115,7 @@ class DummyForcingPatch(io.ComfyNode):
                     tooltip="The model with a small KV cache. The model that came in stays as it is.",
                 )
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
+            has_intermediate_output=True,  # the token of its head maps
         )
 
     @classmethod
@@ -149,19 +148,16 @@ class DummyForcingPatch(io.ComfyNode):
             options = with_profile(options, profile)
         keep = DummyForcing(**options)
         patched = with_keep(model, keep, positions)
-        _show_heads(cls.hidden, patched, keep, profile)
-        return io.NodeOutput(patched)
+        return io.NodeOutput(patched, ui=_show_heads(patched, keep, profile))
 
 
-def _show_heads(hidden, patched, keep: DummyForcing, profile: HeadProfile | None) -> None:
-    """Put the head map of the profile on the node, or have those of the videos to be made put there."""
-    if hidden is None or hidden.unique_id is None:
-        return
+def _show_heads(patched, keep: DummyForcing, profile: HeadProfile | None) -> dict[str, list[str]]:
+    """Put the profile's head map on the node, or have those of videos to be made put there; what its `ui` says."""
     if profile is None:
-        patched.set_attachments(HEADS_KEY, VideoMaps(str(hidden.unique_id), keep))
-        return
-    make = partial(map_of_profile, "profile", profile, keep, latent_frames=usual_latents(patched))
-    HEAD_MAPS.publish(make, partial(node_place, hidden))
+        maps = VideoMaps.of_running_node(keep)
+        patched.set_attachments(HEADS_KEY, maps)
+        return {OUTPUT: [maps.token]}
+    return publish_own(partial(map_of_profile, "profile", profile, keep, latent_frames=usual_latents(patched)))
 
 
 def _check_family(model, profile: HeadProfile | None) -> None:

@@ -35,13 +35,14 @@ class DummyForcingExtension(ComfyExtension):
 
 
 def _add_routes() -> None:
-    from . import head_map_routes, live_routes
+    from . import head_map_routes, live_routes, texts
     from .frontend import prompt_server
 
     server = prompt_server()
     if server is not None:
         live_routes.add_routes(server.routes)
         head_map_routes.add_routes(server.routes)
+        texts.add_routes(server.routes)
 
 
 def _nodes() -> list[type[io.ComfyNode]]:

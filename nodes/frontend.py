@@ -1,11 +1,14 @@
-"""ComfyUI's frontend: where in its graphs a node stands, and word to every browser that is open."""
+"""ComfyUI's frontend: what its graphs run and show, and word to every browser that is open."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from comfy_execution.utils import get_executing_context
+
+from .prompt_graph import Prompt
 
 _MOST_PROMPTS = 100  # that are looked through, the newest
 
@@ -18,10 +21,29 @@ class NodePlace:
     workflow_id: str
 
 
-def node_place(hidden) -> NodePlace | None:
-    """Where a node stands, from its hidden inputs; None for a prompt that comes from no graph."""
-    workflow_id = workflow_id_of(hidden.extra_pnginfo) if hidden is not None else None
-    return None if workflow_id is None else NodePlace(str(hidden.unique_id), workflow_id)
+@dataclass(frozen=True)
+class RunningNode:
+    """The node that is executed, or asked for its fingerprint, and its prompt.
+
+    workflow_id: of the frontend's graph that the prompt comes from, None if it comes from none.
+    """
+
+    node_id: str
+    prompt: Prompt
+    workflow_id: str | None
+
+    def place(self, node_id: str) -> NodePlace | None:
+        """A node of this prompt in its graph; None if there is no graph."""
+        return None if self.workflow_id is None else NodePlace(node_id, self.workflow_id)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A value that a node of a graph has said in its `ui`, and when, in seconds since 1970."""
+
+    node_id: str
+    value: Any
+    seconds: float
 
 
 def workflow_id_of(extra: Any) -> str | None:
@@ -31,21 +53,23 @@ def workflow_id_of(extra: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def running_workflow_id() -> str | None:
-    """The id of the graph whose prompt this thread executes, for code that nodes other than ours call."""
+def running_node() -> RunningNode | None:
+    """The node that this thread is at, also for code that nodes other than ours call; None without a server."""
     server, context = prompt_server(), get_executing_context()
     if server is None or context is None:
         return None
     running, _ = server.prompt_queue.get_current_queue_volatile()
-    extras = [item[3] for item in running if item[1] == context.prompt_id]  # number, id, prompt, extra data, ...
-    return workflow_id_of(extras[0].get("extra_pnginfo")) if extras else None
+    for _, prompt_id, prompt, extra, *_ in running:
+        if prompt_id == context.prompt_id:
+            return RunningNode(context.node_id, prompt, workflow_id_of(extra.get("extra_pnginfo")))
+    return None
 
 
-def outputs_of(workflow_id: str, key: str) -> list[tuple[str, Any]]:
-    """What nodes of a graph have said under a key of their `ui`, oldest first: (node id, value).
+def outputs_of(workflow_id: str, key: str) -> list[Said]:
+    """What nodes of a graph have said under a key of their `ui`, oldest first.
 
-    ComfyUI says the same for a node whose output it took from its cache, which may have been made by the same node
-    of another graph, such as the same template opened twice.
+    ComfyUI says the same for a node whose output it took from its cache, which may have been made by another one:
+    of the same graph, or the same template opened twice.
     """
     server = prompt_server()
     if server is None:
@@ -54,8 +78,39 @@ def outputs_of(workflow_id: str, key: str) -> list[tuple[str, Any]]:
     for past in server.prompt_queue.get_history(max_items=_MOST_PROMPTS).values():
         _, _, _, extra, *_ = past["prompt"]
         if workflow_id_of(extra.get("extra_pnginfo")) == workflow_id:
-            found += [(node, each) for node, said in past["outputs"].items() for each in (said or {}).get(key, ())]
+            outputs, seconds = past["outputs"], _ended(past)
+            found += [
+                Said(node, each, seconds) for node, said in outputs.items() for each in (said or {}).get(key, ())
+            ]
     return found
+
+
+def shown_in(workflow_id: str, key: str, made: Iterable[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """What stands on the nodes of a graph, in the order in which they got it.
+
+    Args:
+        key: under which nodes say in their `ui` what they show.
+        made: what there is to show, oldest first, each with the node that it was made for in `node_id` and
+            `workflow_id`, and when that got it in `served`, seconds since 1970.
+        name: the field that a node says.
+
+    Returns:
+        Of `made` what nodes of this graph have made or been served from ComfyUI's cache, with these nodes.
+    """
+    made = list(made)
+    found = {(each["id"], each["node_id"]): each for each in made if each["workflow_id"] == workflow_id}
+    for said in outputs_of(workflow_id, key):
+        for each in made:
+            if each[name] == said.value:
+                own = {"workflow_id": workflow_id, "node_id": said.node_id}
+                found[each["id"], said.node_id] = {**each, **own, "served": max(each["served"], said.seconds)}
+    return sorted(found.values(), key=lambda each: each["served"])
+
+
+def _ended(past: dict[str, Any]) -> float:
+    """When a prompt of the history ended, or rather said something last."""
+    messages = (past.get("status") or {}).get("messages") or [(None, {})]
+    return messages[-1][1].get("timestamp", 0) / 1000
 
 
 def tell_browsers(event: str, data: dict[str, Any]) -> None:

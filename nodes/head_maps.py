@@ -1,4 +1,8 @@
-"""The head maps that browsers may look at: the newest ones of each node."""
+"""The head maps that browsers may look at: the newest ones of each node.
+
+A node says in its `ui` a token, which ComfyUI caches together with the node's result and says again for every node
+that it serves from the cache: maps of that token are what such a node shows.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,21 @@ from ..core.heads.head_map import USUAL_LATENTS, HeadMap, MapCosts, Origin
 from ..core.heads.profile import HeadProfile, forced_in
 from ..core.memory.dummy_forcing import DummyForcing
 from ..core.memory.profiled import with_profile
-from .frontend import NodePlace, running_workflow_id, tell_browsers
+from .frontend import NodePlace, RunningNode, running_node, shown_in, tell_browsers
 from .host import causal_backbone
 from .model_facts import model_facts
 from .module_shape import shape_of
+from .prompt_graph import constants_of, nodes_behind
 from .sampling_run import HeadsFound
 
 logger = logging.getLogger("dummy_forcing")
 
 EVENT = "dummy_forcing.head_map"
+OUTPUT = "dummy_forcing_heads"
+"""Under which a node says the token of its maps in its `ui`."""
+PATCH = "DummyForcingPatch"
 MOST_MAPS = 64
-MOST_OF_NODE = 4
+MOST_OF_NODE = 16
 
 
 class HeadMaps:
@@ -42,27 +50,35 @@ class HeadMaps:
         self._maps: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def publish(self, make: Callable[[], HeadMap], where: Callable[[], NodePlace | None]) -> None:
-        """Show a map on a node, if that is on a graph; callable from any thread.
+    def publish(
+        self, make: Callable[[], HeadMap], token: str, where: Callable[[RunningNode], NodePlace | None]
+    ) -> None:
+        """Keep a map under its token and show it on the node for which it was made, if that is on a graph.
 
         A map that cannot be made or sent costs a line in the log and nothing else: it is an extra of a run that may
         have taken long.
+
+        Args:
+            where: the place of that node, given the node that is executed; not asked where there is no server.
         """
         try:
-            place = where()
-            if place is None:
+            running = running_node()
+            if running is None:
                 return
-            content = to_json(make(), place)
+            place = where(running)
+            content = to_json(make(), token, place)
             with self._lock:
                 self._keep(content)
-            self._send(content)
+            if place is not None:
+                self._send(content)
         except Exception as error:
             logger.warning("this run has no head map: %r", error)
 
     def of_workflow(self, workflow_id: str) -> list[dict[str, Any]]:
-        """Maps of the nodes of a workflow, oldest first."""
+        """Maps that a workflow's nodes have made or been served from ComfyUI's cache, in the order of that."""
         with self._lock:
-            return [content for content in self._maps if content["workflow_id"] == workflow_id]
+            maps = list(self._maps)
+        return shown_in(workflow_id, OUTPUT, maps, "token")
 
     def _keep(self, content: dict[str, Any]) -> None:
         node = content["workflow_id"], content["node_id"]
@@ -72,10 +88,23 @@ class HeadMaps:
         self._maps = [*self._maps, content][-self._most_maps :]
 
 
-def to_json(found: HeadMap, place: NodePlace | None = None) -> dict[str, Any]:
-    """A map as web/PROTOCOL.md has it; without a place it belongs to no node."""
+def to_json(found: HeadMap, token: str | None = None, place: NodePlace | None = None) -> dict[str, Any]:
+    """A map as web/PROTOCOL.md has it; without a place no node is known for which it was made."""
     where = {"node_id": None, "workflow_id": None} if place is None else asdict(place)
-    return {"id": secrets.token_hex(16), **where, "made": time.time(), **found.to_dict()}
+    now = time.time()
+    return {"id": secrets.token_hex(16), "token": token, **where, "made": now, "served": now, **found.to_dict()}
+
+
+def new_token() -> str:
+    """For the maps of one result of a node."""
+    return secrets.token_hex(16)
+
+
+def publish_own(make: Callable[[], HeadMap]) -> dict[str, list[str]]:
+    """Show a map on the node that is executed; gives what its `ui` has to say."""
+    token = new_token()
+    HEAD_MAPS.publish(make, token, lambda running: running.place(running.node_id))
+    return {OUTPUT: [token]}
 
 
 def map_of_profile(
@@ -109,20 +138,34 @@ def usual_latents(model) -> int:
 class VideoMaps:
     """On a MODEL: shows the heads that are measured while it makes a video on the node that patched it.
 
-    keep: what that node has set. Where another has set something else since, there is nothing to show on it.
+    ComfyUI may have cached the MODEL, so the node is looked for in the prompt that makes the video.
+
+    token: what that node says.
+    keep: what it has set. Where another has set something else since, there is nothing to show on it.
+    constants: its inputs that are no links.
     """
 
-    node_id: str
+    token: str
     keep: DummyForcing
+    constants: dict[str, Any]
+
+    @classmethod
+    def of_running_node(cls, keep: DummyForcing) -> VideoMaps:
+        """For the patch node that is executed."""
+        running = running_node()
+        constants = {} if running is None else constants_of(running.prompt, running.node_id)
+        return cls(new_token(), keep, constants)
 
     def __call__(self, model, found: HeadsFound) -> None:
         """Take what was found in a video of this MODEL."""
         if found.keep == self.keep:
-            HEAD_MAPS.publish(partial(_map_of_video, model, found), self._place)
+            HEAD_MAPS.publish(partial(_map_of_video, model, found), self.token, self._place)
 
-    def _place(self) -> NodePlace | None:
-        workflow_id = running_workflow_id()
-        return None if workflow_id is None else NodePlace(self.node_id, workflow_id)
+    def _place(self, running: RunningNode) -> NodePlace | None:
+        """Of the node in this prompt whose output the MODEL is, made or served from the cache."""
+        patches = nodes_behind(running.prompt, running.node_id, PATCH)
+        own = (each for each in patches if constants_of(running.prompt, each) == self.constants)
+        return next((running.place(each) for each in own), None)
 
 
 def _map_of_video(model, found: HeadsFound) -> HeadMap:

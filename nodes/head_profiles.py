@@ -11,7 +11,8 @@ from comfy_api.latest import io, ui
 from ..core.errors import DummyForcingError
 from ..core.heads.profile import HeadProfile
 from ..core.heads.roles import describe_roles
-from .live import show_text
+from .linked_names import named
+from .live import show_result
 from .types import HeadProfileType
 
 FOLDER = "head_profiles"
@@ -55,8 +56,8 @@ class SaveHeadProfile(io.ComfyNode):
         path = _own_folder() / f"{_file_stem(name)}{_SUFFIX}"
         profile.save(path)
         said = f"saved {path.name}: {describe_roles(profile.roles)}"
-        show_text(said, cls.hidden.unique_id)
-        return io.NodeOutput(ui=ui.PreviewText(said))
+        shown = show_result(said, cls.hidden.unique_id)
+        return io.NodeOutput(ui={**ui.PreviewText(said).as_dict(), **shown})
 
 
 class LoadHeadProfile(io.ComfyNode):
@@ -85,9 +86,9 @@ class LoadHeadProfile(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, name: str) -> float:
-        path = folder_paths.get_full_path(FOLDER, name)
-        return os.path.getmtime(path) if path else 0.0
+    def fingerprint_inputs(cls, name: str | None = None) -> list[float]:
+        paths = [folder_paths.get_full_path(FOLDER, each) for each in named("name", name)]
+        return [os.path.getmtime(path) if path else 0.0 for path in paths]
 
     @classmethod
     def execute(cls, name: str) -> io.NodeOutput:

@@ -15,6 +15,7 @@ from ..core.stream.tally import Standing, Tally
 from .ar_sampler import preview_frame
 from .frontend import prompt_server
 from .live_video import LiveVideo
+from .texts import OUTPUT
 
 
 def show_text(text: str, node_id: str | None) -> None:
@@ -22,6 +23,12 @@ def show_text(text: str, node_id: str | None) -> None:
     server = prompt_server()
     if server is not None and node_id is not None:
         server.send_progress_text(text, node_id)
+
+
+def show_result(text: str, node_id: str | None) -> dict[str, list[str]]:
+    """Put text about its result on a node; gives what the node's `ui` has to say, see `texts`."""
+    show_text(text, node_id)
+    return {OUTPUT: [text]}
 
 
 class LiveView:

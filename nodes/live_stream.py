@@ -181,6 +181,7 @@ class LiveStream:
                 **asdict(self.place),
                 **asdict(self.size),
                 "started": self._started,
+                "served": self._started,
                 "revision": self._revision,
                 "status": self._status,
                 "stopping": self._stop and self._status == "running",

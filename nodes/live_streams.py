@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.media.frame_pack import QUALITY
-from .frontend import outputs_of, tell_browsers
+from .frontend import shown_in, tell_browsers
 from .live_stream import LiveStream, PromptMark, StreamPlace, StreamSize
 
 EVENT = "dummy_forcing.stream"
@@ -57,19 +57,11 @@ class LiveStreams:
         stream = self._streams.get(stream_id)
         return stream if stream is not None and stream.place.prompt_id == prompt_id else None
 
-    def of_workflow(self, workflow_id: str) -> list[LiveStream]:
-        """Streams made by the nodes of a workflow, oldest first."""
-        with self._lock:
-            return [stream for stream in self._streams.values() if stream.place.workflow_id == workflow_id]
-
     def states_of(self, workflow_id: str) -> list[dict[str, Any]]:
-        """States of what a workflow's nodes have made or taken from a cache, oldest first."""
-        states = {stream.id: stream.state() for stream in self.of_workflow(workflow_id)}
-        for node_id, stream_id in outputs_of(workflow_id, OUTPUT):
-            stream = self._streams.get(stream_id)
-            if stream is not None and stream_id not in states:
-                states[stream_id] = {**stream.state(), "node_id": node_id, "workflow_id": workflow_id}
-        return sorted(states.values(), key=lambda state: state["started"])
+        """States of what a workflow's nodes have made or taken from ComfyUI's cache, in the order of that."""
+        with self._lock:
+            streams = list(self._streams.values())
+        return shown_in(workflow_id, OUTPUT, [stream.state() for stream in streams], "id")
 
     def _changed(self, stream: LiveStream) -> None:
         self._make_room()

@@ -22,6 +22,7 @@ from ..core.errors import DummyForcingError
 from ..core.world import toy
 from .host import NEEDED, add_when_saved, causal_backbone, with_patch
 from .inputs import FINE_STEP
+from .linked_names import named
 from .model_facts import ARModelInfo, attach_facts
 from .model_patch import ModelPatch
 from .toy_world import toy_file
@@ -129,8 +130,12 @@ class LoadARVideoModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, model: str, lora: str = NO_LORA, **_) -> tuple:
-        return _changed_at(_find(model, _MODEL_FOLDERS)), _changed_at(_find(lora, (_LORA_FOLDER,)))
+    def fingerprint_inputs(cls, model: str | None = None, lora: str | None = NO_LORA, **_) -> list:
+        names = named("model", model), named("lora", lora)
+        return [
+            [_changed_at(_find(name, folders)) for name in each]
+            for each, folders in zip(names, (_MODEL_FOLDERS, (_LORA_FOLDER,)), strict=True)
+        ]
 
     @classmethod
     def execute(

@@ -14,7 +14,7 @@ from ..core.memory.light_plan import describe_sparsity
 from ..core.stream.tally import format_bytes, pixel_frames
 from . import host
 from .inputs import chunk_input, length_input, size_inputs
-from .live import show_text
+from .live import show_result
 from .model_facts import ARModelInfo, facts_of
 from .plan import VideoPlan, plan_video
 
@@ -52,8 +52,8 @@ class ARModelInfoNode(io.ComfyNode):
         memory = _forecast(model, plan)
         patch = [*_describe_patch(model), *_describe_selection(model, facts, plan)]
         report = "\n".join([*_describe_model(facts), *patch, _describe_video(plan), *memory.lines])
-        show_text(memory.headline, cls.hidden.unique_id)
-        return io.NodeOutput(report, ui=ui.PreviewText(report))
+        headline = show_result(memory.headline, cls.hidden.unique_id)
+        return io.NodeOutput(report, ui={**ui.PreviewText(report).as_dict(), **headline})
 
 
 def _describe_model(facts: ARModelInfo) -> list[str]:

@@ -25,8 +25,7 @@ from ..core.heads.programming import Cost
 from ..core.heads.roles import describe_roles
 from ..core.memory.dummy_forcing import DummyForcing
 from . import host
-from .frontend import node_place
-from .head_maps import HEAD_MAPS, map_of_profile, usual_latents
+from .head_maps import map_of_profile, publish_own, usual_latents
 from .inputs import FINE_STEP, forced_roles_input, seed_input, size_inputs
 from .live import LiveView, show_text
 from .measured_samples import MeasuredSamples
@@ -107,7 +106,8 @@ class ProfileDummyHeads(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="Roles per layer and how stable they are."),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            has_intermediate_output=True,  # the token of its head map
         )
 
     @classmethod
@@ -131,10 +131,10 @@ class ProfileDummyHeads(io.ComfyNode):
         samples = _samples(model, plan, list(given.values()), seed, cls.hidden.unique_id)
         on = _measured_on(facts, plan, _texts(cls.hidden, given), seed, _text_tokens(given))
         profile = make_profile(samples, on, dummy_ratio, cost, forced)
-        make = partial(map_of_profile, "measured", profile, latent_frames=usual_latents(model))
-        HEAD_MAPS.publish(make, partial(node_place, cls.hidden))
+        shown = publish_own(partial(map_of_profile, "measured", profile, latent_frames=usual_latents(model)))
         report = _describe(profile)
-        return io.NodeOutput(profile, _picture(profile), report, ui=ui.PreviewText(report))
+        said = {**ui.PreviewText(report).as_dict(), **shown}
+        return io.NodeOutput(profile, _picture(profile), report, ui=said)
 
 
 def _plan(facts: ARModelInfo, width: int, height: int, chunks: int) -> VideoPlan:

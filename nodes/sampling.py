@@ -31,6 +31,7 @@ def run_stream(
     observers: Sequence[AttentionObserver] = (),
     vaes: Sequence = (),
     keep_partial: bool = True,
+    stopped: Callable[[], None] | None = None,
     given: Material = NOTHING,
     prompts: PromptPlan = NO_LATER_PROMPTS,
     anchor: ImageAnchor | None = None,
@@ -39,7 +40,7 @@ def run_stream(
 
     The guider is given latents of one chunk, so that nothing grows with the length. VAEs given here are loaded
     together with the model and stay loaded, so that chunks can be decoded in between. `given` are raw latents as
-    a VAE makes them; the others are as in `stream_chunks`.
+    a VAE makes them; `keep_partial` and `stopped` are as in `ARStreamingSampler`, the others as in `stream_chunks`.
     """
     patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})
@@ -61,6 +62,7 @@ def run_stream(
         consumer=consumer,
         keep_latents=False,
         keep_partial=keep_partial,
+        stopped=stopped,
         prompts=prompts,
         source=given.source,
         anchor=anchor,

@@ -13,7 +13,7 @@ from ..core.world.toy import FAMILY as TOY_FAMILY
 from .decoder_files import find_decoder, open_decoder
 from .fp8 import in_fp8
 from .host import model_patch, with_patch
-from .live import show_text
+from .live import show_result
 from .model_facts import model_facts
 
 _SOURCE = "huggingface.co/lightx2v/Autoencoders"
@@ -53,6 +53,7 @@ class ARSpeedPreset(io.ComfyNode):
                 io.String.Output(display_name="settings", tooltip="What has been set, line by line."),
             ],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,  # what it has set, as text
         )
 
     @classmethod
@@ -66,8 +67,7 @@ class ARSpeedPreset(io.ComfyNode):
         decoder, said = _decoder(wanted)
         lines = [f"{preset}: {chosen.summary}", *fitted.describe(), f"linear layers: {linears}", f"decoder: {said}"]
         settings = "\n".join(lines)
-        show_text(settings, cls.hidden.unique_id)
-        return io.NodeOutput(patched, decoder, settings)
+        return io.NodeOutput(patched, decoder, settings, ui=show_result(settings, cls.hidden.unique_id))
 
 
 def _with_linears(model, fp8: bool):

@@ -36,6 +36,7 @@ from .model_facts import facts_of
 from .plan import VideoPlan, plan_video
 from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
 from .sampling import run_stream
+from .stops import STOPS
 from .types import RunType
 from .video_run import VideoRun
 
@@ -145,6 +146,10 @@ class StreamARVideo(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        return STOPS.count(inputs)
+
+    @classmethod
     def execute(
         cls,
         model,
@@ -212,6 +217,7 @@ class StreamARVideo(io.ComfyNode):
                     patch,
                     recording,
                     vaes=[vae] if light is None else [decoder, *([vae] if recording.anchor else [])],
+                    stopped=STOPS.counter(),
                     given=given,
                     prompts=live.prompts,
                     anchor=recording.anchor,

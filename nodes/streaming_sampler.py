@@ -7,6 +7,7 @@ from comfy_api.latest import io
 from .ar_sampler import NOISE_RULES, ARStreamingSampler
 from .inputs import clean_pass_inputs
 from .prompt_schedule import NO_LATER_PROMPTS, PromptPlan, prompts_input
+from .stops import STOPS
 
 
 class ARStreamingSamplerNode(io.ComfyNode):
@@ -51,6 +52,10 @@ class ARStreamingSamplerNode(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs) -> int:
+        return STOPS.count(inputs)
+
+    @classmethod
     def execute(
         cls,
         chunk_frames: int,
@@ -60,6 +65,11 @@ class ARStreamingSamplerNode(io.ComfyNode):
         prompts: PromptPlan = NO_LATER_PROMPTS,
     ) -> io.NodeOutput:
         sampler = ARStreamingSampler(
-            chunk_frames, noise_rule, prompts=prompts, context_noise=context_noise, refine=refine
+            chunk_frames,
+            noise_rule,
+            stopped=STOPS.counter(),
+            prompts=prompts,
+            context_noise=context_noise,
+            refine=refine,
         )
         return io.NodeOutput(sampler)

@@ -6,6 +6,7 @@ import { loadWords, speak } from "./common/words.js";
 import { compareVideos } from "./compare/extension.js";
 import { headMap } from "./heads/extension.js";
 import { liveVideo } from "./live/extension.js";
+import { resultTexts } from "./texts/extension.js";
 
 const LOCALE = "Comfy.Locale";
 
@@ -25,3 +26,4 @@ app.registerExtension({
 app.registerExtension(liveVideo(app, api));
 app.registerExtension(headMap(app, api));
 app.registerExtension(compareVideos(app, api));
+app.registerExtension(resultTexts(app, api));

@@ -24,6 +24,11 @@ from dummy_forcing.nodes.stream_video import StreamARVideo
 from dummy_forcing.nodes.toy_world import ToyWorld
 
 
+def made_in(streams, workflow_id="workflow"):
+    """Streams of the nodes of a workflow."""
+    return [streams.find(state["prompt_id"], state["id"]) for state in streams.states_of(workflow_id)]
+
+
 @pytest.fixture(autouse=True)
 def streams(tmp_path, monkeypatch):
     """The registry that the node uses."""
@@ -40,7 +45,7 @@ def shown(streams):
     """A function that gives the state of the stream made last, and the frames of all its chunks."""
 
     def look():
-        stream = streams.of_workflow("workflow")[-1]
+        stream = made_in(streams)[-1]
         state = stream.state()
         chunks = range(sum(count for count, _ in state["runs"]))
         files = [file for chunk in chunks for file in unpack(stream.chunk_file(chunk).read_bytes())]
@@ -235,7 +240,7 @@ def test_the_players_stop_ends_it_with_what_it_has(monkeypatch, shown, streams):
 
     def stop(self, a, b):
         add(self, a, b)
-        streams.of_workflow("workflow")[-1].ask_stop()
+        made_in(streams)[-1].ask_stop()
 
     monkeypatch.setattr(compare.QualityMeter, "add", stop)
     report, _ = run(grey(*[100] * 40), grey(*[100] * 40))
@@ -253,7 +258,7 @@ def test_comfyuis_stop_ends_the_run(host, monkeypatch, streams):
     monkeypatch.setattr(compare.QualityMeter, "add", interrupt)
     with pytest.raises(host.InterruptProcessingException):
         run(grey(*[100] * 40), grey(*[100] * 40))
-    assert streams.of_workflow("workflow")[-1].state()["status"] == "stopped"
+    assert made_in(streams)[-1].state()["status"] == "stopped"
 
 
 def test_long_clips_have_a_small_state(shown):
@@ -286,4 +291,4 @@ def test_bad_input(tmp_path, streams):
     (tmp_path / "a.mp4").write_bytes(b"damaged")
     with pytest.raises(DummyForcingError, match="cannot read the video"):
         run(grey(1), video)
-    assert streams.of_workflow("workflow") == []  # nothing to show
+    assert made_in(streams) == []  # nothing to show

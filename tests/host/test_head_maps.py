@@ -2,6 +2,7 @@
 
 import gc
 import json
+import time
 import weakref
 
 import pytest
@@ -13,10 +14,10 @@ from dummy_forcing.core.heads.programming import program_heads
 from dummy_forcing.core.memory.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.events import HeadsClassified
 from dummy_forcing.core.world.vocabulary import TEXT_TOKENS
-from dummy_forcing.nodes import dummy_forcing_patch, head_maps, profile_heads
+from dummy_forcing.nodes import frontend, head_maps, profile_heads
 from dummy_forcing.nodes import host as door
 from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.frontend import NodePlace
+from dummy_forcing.nodes.frontend import NodePlace, RunningNode, Said, workflow_id_of
 from dummy_forcing.nodes.head_maps import HeadMaps
 from dummy_forcing.nodes.kv_window import ARKVWindow
 from dummy_forcing.nodes.live import LiveView
@@ -27,7 +28,6 @@ from dummy_forcing.nodes.profile_heads import ProfileDummyHeads
 from dummy_forcing.nodes.toy_world import ToyWorld
 
 PROMPTS = ("a red circle moving right", "a blue square moving up")
-WORKFLOW = {"workflow": {"id": "workflow"}}
 TOKENS = 36  # of a latent frame of the toy world
 
 
@@ -37,11 +37,22 @@ def told():
 
 
 @pytest.fixture
-def maps(told, monkeypatch):
-    """The registry that the nodes use; what it tells browsers is in `told`."""
+def at(monkeypatch):
+    """A function that says which node of what prompt is executed: there is no queue in tests without a server."""
+
+    def put(node_id="5", prompt=None, workflow_id="workflow"):
+        running = None if node_id is None else RunningNode(node_id, prompt or {}, workflow_id)
+        monkeypatch.setattr(head_maps, "running_node", lambda: running)
+
+    return put
+
+
+@pytest.fixture
+def maps(told, at, monkeypatch):
+    """The registry that the nodes use; what it tells browsers is in `told`. Node 5 of a graph is executed."""
+    at()
     registry = HeadMaps(told.append)
-    for module in (head_maps, dummy_forcing_patch, profile_heads):
-        monkeypatch.setattr(module, "HEAD_MAPS", registry)
+    monkeypatch.setattr(head_maps, "HEAD_MAPS", registry)
     monkeypatch.setattr(profile_heads, "_MEASURED", MeasuredSamples())
     return registry
 
@@ -56,11 +67,11 @@ def prompts():
     return {f"positive_{index}": ToyWorld.execute(text).args[0] for index, text in enumerate(PROMPTS)}
 
 
-def execute(node, *args, unique_id="5", extra=WORKFLOW, prompt=None, **options):
+def execute(node, *args, unique_id="5", prompt=None, **options):
     """Run a node as ComfyUI prepares it."""
     from comfy_api.latest._io import Hidden
 
-    hidden = {Hidden.unique_id: unique_id, Hidden.extra_pnginfo: extra, Hidden.prompt: prompt}
+    hidden = {Hidden.unique_id: unique_id, Hidden.prompt: prompt}
     return node.PREPARE_CLASS_CLONE({"hidden_inputs": hidden}).execute(*args, **options)
 
 
@@ -72,14 +83,15 @@ def measure(toy, prompts, ratio=0.5, seed=0, chunks=2, **options):
 
 
 @pytest.fixture
-def publish(toy, prompts, maps):
+def publish(toy, prompts, maps, at):
     """A function that publishes a map on a node; its name tells it from others."""
-    profile = measure(toy, prompts, extra=None)[0]
+    at(None)
+    profile = measure(toy, prompts)[0]
+    at()
 
-    def on(node_id, name, workflow_id="workflow"):
-        maps.publish(
-            lambda: head_maps.map_of_profile("profile", profile, name=name), lambda: NodePlace(node_id, workflow_id)
-        )
+    def on(node_id, name, workflow_id="workflow", token="token"):
+        place = workflow_id and NodePlace(node_id, workflow_id)
+        maps.publish(lambda: head_maps.map_of_profile("profile", profile, name=name), token, lambda running: place)
 
     return on
 
@@ -89,30 +101,47 @@ def names(maps, workflow_id="workflow"):
 
 
 def test_a_node_has_its_newest_maps_and_all_have_no_more_than_the_bound(maps, publish, told):
-    for index in range(6):
+    for index in range(18):
         publish("5", f"first {index}")
     publish("6", "second")
     publish("5", "elsewhere", "other")
-    assert names(maps) == ["first 2", "first 3", "first 4", "first 5", "second"]
+    assert names(maps) == [*(f"first {index}" for index in range(2, 18)), "second"]
     assert names(maps, "other") == ["elsewhere"] and names(maps, "none") == []
     for index in range(100):
         publish(f"node {index}", "many")
     assert len(maps.of_workflow("workflow")) == 64
-    assert len(told) == 108 and len({each["id"] for each in told}) == 108
+    assert len(told) == 120 and len({each["id"] for each in told}) == 120
     assert all(len(bytes.fromhex(each["id"])) == 16 for each in told)
 
 
 def test_nothing_is_told_without_a_graph_and_a_failure_harms_nobody(maps, told, publish, caplog):
-    maps.publish(lambda: pytest.fail("made for nobody"), lambda: None)
+    publish("5", "of a program", None)
 
-    def fail():
+    def fail(*_):
         raise ZeroDivisionError("no map")
 
-    maps.publish(fail, lambda: NodePlace("5", "workflow"))
-    maps.publish(lambda: None, fail)
+    maps.publish(fail, "token", lambda running: NodePlace("5", "workflow"))
+    maps.publish(lambda: None, "token", fail)
     assert "ZeroDivisionError" in caplog.text and told == [] and names(maps) == []
     broken = HeadMaps(lambda content: fail())
-    broken.publish(lambda: pytest.fail, lambda: NodePlace("5", "workflow"))
+    broken.publish(lambda: pytest.fail, "token", lambda running: NodePlace("5", "workflow"))
+
+
+def test_nodes_show_what_comfyui_said_of_them_last(maps, publish, monkeypatch):
+    """A pasted node, the node of another graph, and settings from before, all of them served from the cache."""
+    said = {"workflow": [], "other": [Said("9", "one", time.time())], "none": [Said("9", "unknown", time.time())]}
+    monkeypatch.setattr(frontend, "outputs_of", lambda workflow_id, key: said[workflow_id])
+    for name in ("one", "two"):
+        publish("5", name, token=name)
+    publish("5", "of a program", None, token="program")
+    assert names(maps) == ["one", "two"]
+    later = time.time() + 10
+    said["workflow"] += [Said("6", "one", later), Said("12:5", "program", later + 1), Said("5", "one", later + 2)]
+    shown = [(each["name"], each["node_id"], each["workflow_id"]) for each in maps.of_workflow("workflow")]
+    expected = [("two", "5"), ("one", "6"), ("of a program", "12:5"), ("one", "5")]
+    assert shown == [(name, node_id, "workflow") for name, node_id in expected]
+    assert [(each["name"], each["node_id"]) for each in maps.of_workflow("other")] == [("one", "9")]
+    assert names(maps, "none") == []
 
 
 # What the nodes publish.
@@ -138,10 +167,12 @@ def test_a_profile_is_shown_as_it_was_measured(toy, prompts, maps, told):
     assert found["costs"] == vars(costs)
 
 
-def test_a_patch_shows_its_profile_as_it_uses_it(toy, prompts, maps, told):
-    profile = measure(toy, prompts, extra=None, forced_roles="5:5=sink")[0]
+def test_a_patch_shows_its_profile_as_it_uses_it(toy, prompts, maps, told, at):
+    at(None)
+    profile = measure(toy, prompts, forced_roles="5:5=sink")[0]
     options = {"profile": profile, "packed_frames": 2, "forced_roles": "0:0=neighbor"}
-    patched = execute(DummyForcingPatch, toy, 0.25, 3, **options, unique_id="12:5").args[0]
+    at("12:5")
+    patched = execute(DummyForcingPatch, toy, 0.25, 3, **options).args[0]
     (found,) = told
     assert found["origin"] == "profile" and found["node_id"] == "12:5"
     assert found["settings"]["forced_roles"] == "0:0=neighbor, 5:5=sink"
@@ -152,30 +183,50 @@ def test_a_patch_shows_its_profile_as_it_uses_it(toy, prompts, maps, told):
 
 
 @pytest.mark.parametrize("extra", [None, {}, {"workflow": None}, {"workflow": {"id": 5}}])
-def test_prompts_of_programs_have_no_map(toy, prompts, maps, told, extra):
-    profile = measure(toy, prompts, extra=extra)[0]
-    execute(DummyForcingPatch, toy, 0.5, 1, profile=profile, extra=extra)
+def test_prompts_of_programs_are_told_to_nobody(toy, prompts, maps, told, extra, at):
+    at(workflow_id=workflow_id_of(extra))
+    profile = measure(toy, prompts)[0]
+    execute(DummyForcingPatch, toy, 0.5, 1, profile=profile)
     assert told == []
 
 
+def patch_node(*above, **constants):
+    """A Dummy Forcing Patch of a prompt, behind other nodes."""
+    return {"class_type": "DummyForcingPatch", "inputs": {**constants, **dict(zip("abc", above, strict=False))}}
+
+
+PROMPT = {
+    "1": {"class_type": "DummyForcingLoadModel", "inputs": {"model": "toy world (built in)"}},
+    "6": patch_node(["1", 0], dummy_ratio=0.5),
+    "7": patch_node(["6", 0], dummy_ratio=0.5),
+    "12:7": patch_node(["1", 0], dummy_ratio=0.5),
+    "8": patch_node(["1", 0], dummy_ratio=0.25),
+    "9": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["7", 0]}},
+    "10": {"class_type": "KSampler", "inputs": {"model": ["9", 0], "other": ["8", 0]}},
+    "11": {"class_type": "KSampler", "inputs": {"model": ["12:7", 0], "seed": 3}},
+    "13": {"class_type": "KSampler", "inputs": {"model": ["8", 0]}},
+}
+
+
 @pytest.fixture
-def running(monkeypatch):
-    """Stands for a prompt of the frontend under way: there is no queue in tests without a server."""
-    monkeypatch.setattr(head_maps, "running_workflow_id", lambda: "workflow")
+def patched(golden_model, at):
+    """The golden model as node 7 of the prompt patches it."""
+    at("7", PROMPT)
+    return execute(DummyForcingPatch, golden_model, 0.5, 1, forced_roles="3:3=sink").args[0]
 
 
 @pytest.mark.parametrize("maker", ["core_sampler", "our_sampler"])
 @pytest.mark.parametrize("cfg", [1.0, 3.0])
 def test_heads_measured_in_a_video_are_shown_on_the_patch(
-    golden_model, golden, sample, maker, cfg, maps, told, running, request
+    golden_model, golden, sample, maker, cfg, maps, told, patched, at, request
 ):
     """Under ComfyUI's own AR sampler and ours, once a video, also where a second conditioning is measured too."""
     events, make = [], request.getfixturevalue(maker)
-    model = execute(DummyForcingPatch, golden_model, 0.5, 1, forced_roles="3:3=sink", unique_id="7").args[0]
     assert told == []
     sampler = make()
     sampler.consumer = events.append  # ours only
-    sample(model.clone(), sampler, cfg=cfg)
+    at("10", PROMPT)
+    sample(patched.clone(), sampler, cfg=cfg)
     (found,) = told
     assert found["origin"] == "video" and found["node_id"] == "7" and found["roles"][3][3] == 0
     assert sum(role == 2 for row in found["roles"] for role in row) == 8
@@ -184,11 +235,25 @@ def test_heads_measured_in_a_video_are_shown_on_the_patch(
     for event in events:
         if isinstance(event, HeadsClassified):
             assert found["roles"] == event.roles.tolist()
-    sample(model, make(), cfg=cfg)
+    sample(patched, make(), cfg=cfg)
     assert len(told) == 2 and told[0]["masses"] == told[1]["masses"] and told[0]["id"] != told[1]["id"]
+    assert told[0]["token"] == told[1]["token"]
 
 
-def test_another_memory_behind_the_patch_has_no_map(golden_model, sample, core_sampler, maps, told, running):
+def test_a_patch_from_the_cache_shows_heads_on_the_node_that_it_was_served_for(
+    sample, core_sampler, maps, told, patched, at
+):
+    at("11", PROMPT, "another graph")
+    sample(patched, core_sampler())
+    (found,) = told
+    assert (found["node_id"], found["workflow_id"]) == ("12:7", "another graph")
+    for nowhere in ("13", "99"):  # a node behind another patch only; one that another node has put into the run
+        at(nowhere, PROMPT)
+        sample(patched, core_sampler())
+    assert told == [found] and len({each["token"] for each in maps._maps}) == 1 and len(maps._maps) == 3
+
+
+def test_another_memory_behind_the_patch_has_no_map(golden_model, sample, core_sampler, maps, told):
     model = execute(DummyForcingPatch, golden_model, 0.5, 1).args[0]
     sample(ARKVWindow.execute(model, 6, 1).args[0], core_sampler())
     sample(door.with_memory(model, door.memory_config(DummyForcingPatch.execute(golden_model, 0.25, 1).args[0])),
@@ -200,13 +265,15 @@ def test_a_video_is_made_although_its_map_cannot_be(golden_model, sample, core_s
     def fail():
         raise AttributeError("no queue")
 
-    monkeypatch.setattr(head_maps, "running_workflow_id", fail)
     model = execute(DummyForcingPatch, golden_model, 0.5, 1).args[0]
-    plain = DummyForcingPatch.execute(golden_model, 0.5, 1).args[0]
+    plain = ARKVWindow.execute(golden_model, 6, 1).args[0]
+    plain = door.with_memory(plain, door.memory_config(model))  # no node shows its heads
+    monkeypatch.setattr(head_maps, "running_node", fail)
     assert torch.equal(sample(model, core_sampler()), sample(plain, core_sampler()))
 
 
-def test_without_a_server_nothing_runs(golden_model, sample, core_sampler, maps, told):
+def test_without_a_server_nothing_runs(golden_model, sample, core_sampler, maps, told, at):
+    at(None)
     sample(execute(DummyForcingPatch, golden_model, 0.5, 1).args[0], core_sampler())
     assert told == []
 

@@ -29,6 +29,11 @@ SIZE = StreamSize(128, 64, 16, chunks=200, frames=2397)
 STANDING = Standing(chunks=200, chunks_done=1, passes_done=5, dit_fps=12.5, kv_bytes=2**20)
 
 
+def made_in(streams, workflow_id="workflow"):
+    """Streams of the nodes of a workflow."""
+    return [streams.find(state["prompt_id"], state["id"]) for state in streams.states_of(workflow_id)]
+
+
 @pytest.fixture
 def told():
     return []
@@ -117,7 +122,7 @@ def test_many_streams_are_forgotten_those_under_way_are_not(make):
     running = streams.open(PLACE, SIZE)
     for _ in range(10):
         streams.open(PLACE, SIZE).close("finished")
-    kept = streams.of_workflow("workflow")
+    kept = made_in(streams)
     assert len(kept) == 3 and kept[0] is running
     running.close("stopped")
 
@@ -126,7 +131,7 @@ def test_streams_are_found_by_prompt_and_id_only(streams):
     stream = streams.open(PLACE, SIZE)
     assert streams.find("prompt", stream.id) is stream
     assert streams.find("other", stream.id) is None and streams.find("prompt", "5") is None
-    assert streams.of_workflow("other") == []
+    assert made_in(streams, "other") == []
     assert len({streams.open(PLACE, SIZE).id for _ in range(50)}) == 50
     assert len(stream.id) == 22
 
@@ -228,7 +233,7 @@ def between_chunks(monkeypatch, watched):
     calls, show = {}, LiveView.show_frames
 
     def show_frames(self, frames, standing):
-        (stream,) = watched.of_workflow("workflow")
+        (stream,) = made_in(watched)
         calls.pop(standing.chunks_done, lambda stream: None)(stream)
         show(self, frames, standing)
 
@@ -239,7 +244,7 @@ def between_chunks(monkeypatch, watched):
 def test_a_prompt_typed_in_the_run_is_one_of_the_schedule(toy, watched, between_chunks, tmp_path):
     between_chunks[1] = lambda stream: stream.ask_prompt("a blue square moving up")
     typed = run(toy, 33, ToyCLIP()).args[1]["samples"]
-    (stream,) = watched.of_workflow("workflow")
+    (stream,) = made_in(watched)
     assert stream.state()["prompts"][-1] == {"chunk": 1, "text": "a blue square moving up"}
     assert stream.state()["runs"] == [[1, 9], [2, 12]]
     other = ToyWorld.execute("a blue square moving up").args[0][0][0]
@@ -251,7 +256,7 @@ def test_a_prompt_typed_in_the_run_is_one_of_the_schedule(toy, watched, between_
 def test_words_that_cannot_be_encoded_leave_the_video_as_it_is(toy, watched, between_chunks):
     between_chunks[1] = lambda stream: stream.ask_prompt("a dragon")
     assert run(toy, 21, ToyCLIP()).args[1]["samples"].shape[2] == 6
-    (stream,) = watched.of_workflow("workflow")
+    (stream,) = made_in(watched)
     assert "dragon" in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
 
 
@@ -281,7 +286,7 @@ def test_no_prompt_typed_in_the_run_ends_the_video(toy, watched, between_chunks,
 def test_stop_keeps_the_finished_chunks_and_nobody_else_is_stopped(toy, host, watched, between_chunks):
     between_chunks[2] = lambda stream: stream.ask_stop()
     assert run(toy, 81).args[1]["samples"].shape[2] == 6
-    (stream,) = watched.of_workflow("workflow")
+    (stream,) = made_in(watched)
     assert stream.state()["status"] == "stopped" and stream.state()["runs"] == [[1, 9], [1, 12]]
     assert not host.processing_interrupted()
 
@@ -300,7 +305,7 @@ def test_an_error_in_the_run_is_the_end_of_its_stream(toy, watched, between_chun
     between_chunks[1] = fail
     with pytest.raises(ValueError, match="broken"):
         run(toy, 21)
-    (stream,) = watched.of_workflow("workflow")
+    (stream,) = made_in(watched)
     assert stream.state()["status"] == "failed"
 
 

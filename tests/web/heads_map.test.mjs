@@ -17,6 +17,7 @@ const RAW = {
   node_id: "5",
   workflow_id: "w",
   made: 10,
+  served: 10,
   origin: "measured",
   name: "",
   masses: [[[0.2, 0.3, 0.5], [0.1, 0.1, 0.8]]],
@@ -44,6 +45,7 @@ test("what is no map is refused", () => {
     { ...RAW, masses: [[[0.2, 0.3, 0.5], [0.1, null, 0.8]]] },
     { ...RAW, masses: { length: 1 } },
     { ...RAW, origin: "<b>" },
+    { ...RAW, served: undefined },
     { ...RAW, settings: { ...SETTINGS, cost: "none" } },
     { ...RAW, settings: undefined },
     { ...RAW, costs: { ...RAW.costs, latent_frames: 0 } },
@@ -54,7 +56,7 @@ test("what is no map is refused", () => {
 
 test("a page keeps the four newest maps of a node", () => {
   const store = new MapStore();
-  const map = (id, made, node_id = "5") => ({ id, made, node_id, workflow_id: "w" });
+  const map = (id, made, node_id = "5") => ({ id, made, served: made, node_id, workflow_id: "w" });
   for (const [index, id] of ["e", "a", "c", "b", "d"].entries()) store.add(map(id, [5, 1, 3, 2, 4][index]));
   store.add(map("d", 4));
   store.add(map("x", 2.5, "12:5"));
@@ -65,6 +67,22 @@ test("a page keeps the four newest maps of a node", () => {
   assert.deepEqual([runs, nodes].map((maps) => maps.map(({ id }) => id)), [["e", "c", "b"], ["x"]]);
   for (let each = 0; each < 100; each++) store.add(map(`n${each}`, 20 + each, String(each)));
   assert.equal(store.of("w").length, 64);
+});
+
+test("a map that was served again is the newest of its node, and of every other that got it", () => {
+  const store = new MapStore();
+  const map = (id, made, served = made, node_id = "5") => ({ id, made, served, node_id, workflow_id: "w" });
+  const now = () => store.newest("w").map(({ id, node_id }) => `${id} on ${node_id}`);
+  for (const each of [map("a", 1), map("b", 2), map("c", 3)]) store.add(each);
+  assert.deepEqual(now(), ["c on 5"]);
+  store.add(map("a", 1, 4));
+  store.add(map("b", 2, 4)); // of the same token
+  assert.deepEqual(now(), ["b on 5"]);
+  store.add(map("b", 2)); // as it was told first
+  store.add(map("b", 2, 5, "12:5"));
+  assert.deepEqual(now(), ["b on 12:5", "b on 5"]);
+  const { runs, nodes } = store.beside(store.of("w")[0]);
+  assert.deepEqual([runs.length, nodes.map(({ id }) => id)], [0, ["a", "c"]]);
 });
 
 test("cells are found where they are drawn", () => {

@@ -53,14 +53,16 @@ test("nodes are found in subgraphs", () => {
 });
 
 test("old news and old streams do not come back", () => {
-  const shown = { id: "a", revision: 3, started: 10 };
+  const shown = { id: "a", revision: 3, served: 10 };
   assert.ok(supersedes(shown, null));
-  assert.ok(supersedes({ id: "a", revision: 4, started: 10 }, shown));
-  assert.ok(!supersedes({ id: "a", revision: 3, started: 10 }, shown));
-  assert.ok(supersedes({ id: "b", revision: 0, started: 11 }, shown));
-  assert.ok(!supersedes({ id: "b", revision: 9, started: 9 }, shown));
+  assert.ok(supersedes({ id: "a", revision: 4, served: 10 }, shown));
+  assert.ok(!supersedes({ id: "a", revision: 3, served: 10 }, shown));
+  assert.ok(supersedes({ id: "b", revision: 0, served: 11 }, shown));
+  assert.ok(!supersedes({ id: "b", revision: 9, served: 9 }, shown));
+  assert.ok(supersedes({ id: "a", revision: 3, served: 12 }, { id: "b", revision: 9, served: 11 }), "served again");
+  assert.ok(supersedes({ id: "a", revision: 3, served: 12 }, shown), "it is shown, and known to be served again");
   const mine = { ...shown, status: "running", prompt_id: "mine" };
-  const theirs = { id: "b", revision: 0, started: 11, prompt_id: "theirs" };
+  const theirs = { id: "b", revision: 0, served: 11, prompt_id: "theirs" };
   assert.ok(!supersedes(theirs, mine, new Set(["mine"])));
   assert.ok(supersedes(theirs, { ...mine, status: "finished" }, new Set(["mine"])));
   assert.ok(supersedes(theirs, mine));

@@ -1,6 +1,7 @@
 // A head map on every node whose heads have been measured.
 
 import { addElement, nodeFor, rootGraph } from "../common/graph.js";
+import { afterRun } from "../common/runs.js";
 import { HeadMap } from "./head_map.js";
 import { readMap } from "./map_data.js";
 import { MapStore } from "./map_store.js";
@@ -17,7 +18,7 @@ export function headMap(app, api) {
   const views = new Map(); // by node
   const states = new Map(); // of views whose nodes are gone, by workflow and node id
 
-  /** Show what is known of the open workflow, then what the server knows besides: after a reload, an undo, a lost connection. */
+  /** Show what is known of the open workflow, then what the server knows besides: after a reload, an undo, a run. */
   async function refresh() {
     const workflow = rootGraph(app)?.id;
     if (!workflow) return;
@@ -40,17 +41,21 @@ export function headMap(app, api) {
     }
   }
 
-  /** Show the newest maps of the open workflow on their nodes. */
+  /** Show on the nodes of the open workflow what they got last. */
   function showAll() {
-    for (const map of store.newest(rootGraph(app)?.id)) show(map);
+    const done = new Set([null]); // several ids lead to a node of a subgraph that is used several times
+    for (const map of store.newest(rootGraph(app)?.id)) {
+      const node = nodeFor(app, map);
+      if (!done.has(node)) show(node, map);
+      done.add(node);
+    }
     for (const view of views.values()) view.offer();
   }
 
-  function show(map) {
-    const node = nodeFor(app, map);
-    if (!NODES.includes(node?.comfyClass)) return;
+  function show(node, map) {
+    if (!NODES.includes(node.comfyClass)) return;
     const view = views.get(node) ?? addView(node, map);
-    if (!view.map || map.made > view.map.made) view.update(map);
+    if (view.map?.id !== map.id) view.update(map);
   }
 
   function addView(node, map) {
@@ -79,6 +84,7 @@ export function headMap(app, api) {
         showAll();
       });
       api.addEventListener("reconnected", refresh);
+      afterRun(api, refresh);
     },
     afterConfigureGraph: refresh,
   };

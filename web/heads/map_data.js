@@ -17,7 +17,7 @@ export function readMap(raw) {
   const masses = raw.masses.flatMap((row) => (check(row?.length === heads, "masses"), row));
   check(roles.every((role) => [0, 1, 2].includes(role)), "roles");
   check(masses.every((three) => three?.length === 3 && three.every(isShare)), "masses");
-  check(typeof raw.id === "string" && Number.isFinite(raw.made) && typeof raw.name === "string", "name");
+  check(typeof raw.id === "string" && Number.isFinite(raw.made) && Number.isFinite(raw.served) && typeof raw.name === "string", "name");
   check(ORIGINS.includes(raw.origin), "origin");
   checkSettings(raw.settings);
   checkCosts(raw.costs);

@@ -4,18 +4,20 @@ const MOST_OF_A_NODE = 4;
 const MOST = 64;
 
 export class MapStore {
-  #maps = []; // oldest first
+  #maps = []; // in the order in which their nodes got them
 
-  /** Keep a map that is not known yet; the oldest of its node and then of all make room. */
+  /** Keep a map, which several nodes may have got; the oldest of its node and then of all make room. */
   add(map) {
-    if (this.#maps.some(({ id }) => id === map.id)) return;
-    this.#maps = [...this.#maps, map].sort((one, other) => one.made - other.made);
+    const known = this.#maps.findIndex((each) => each.id === map.id && sameNode(each, map));
+    if (known >= 0 && this.#maps[known].served >= map.served) return;
+    if (known >= 0) this.#maps.splice(known, 1);
+    this.#maps = [...this.#maps, map].sort((one, other) => one.served - other.served || one.made - other.made);
     const ofNode = this.#maps.filter((each) => sameNode(each, map));
     for (const old of ofNode.slice(0, -MOST_OF_A_NODE)) this.#maps.splice(this.#maps.indexOf(old), 1);
     this.#maps = this.#maps.slice(-MOST);
   }
 
-  /** The newest of each node of a workflow. */
+  /** What each node of a workflow got last, the latest of them first. */
   newest(workflowId) {
     const found = new Map();
     for (const map of this.of(workflowId)) if (!found.has(map.node_id)) found.set(map.node_id, map);

@@ -1,6 +1,7 @@
-// Players on the nodes of one kind: each shows the newest stream of its node, also after a reload.
+// Players on the nodes of one kind: each shows the stream that its node got last, also after a reload.
 
 import { addElement, nodeFor, rootGraph } from "../common/graph.js";
+import { afterRun } from "../common/runs.js";
 import { EVENT, Protocol } from "./protocol.js";
 import { supersedes } from "./supersedes.js";
 
@@ -23,7 +24,8 @@ export function streamPlayers(app, api, { name, node: kind, widget, leastHeight,
       const found = await protocol.list(workflow);
       const ids = new Set(found.map(({ id }) => id));
       for (const player of players.values()) if (player.state && !ids.has(player.state.id)) player.lose();
-      for (const state of found) show(state, true);
+      const last = new Map(found.map((state) => [state.node_id, state])); // of each node
+      for (const state of last.values()) show(state, true);
     } catch (error) {
       console.warn("Dummy Forcing: no live streams:", error.message);
     }
@@ -53,8 +55,7 @@ export function streamPlayers(app, api, { name, node: kind, widget, leastHeight,
       api.addEventListener(EVENT, ({ detail }) => show(detail));
       api.addEventListener("execution_start", ({ detail }) => own.add(detail.prompt_id)); // only the page that queued hears it
       api.addEventListener("reconnected", refresh);
-      // What ComfyUI took from its cache nobody tells of; the server knows it once the prompt has left its queue.
-      api.addEventListener("execution_success", () => api.addEventListener("status", refresh, { once: true }));
+      afterRun(api, refresh);
     },
     afterConfigureGraph: refresh,
   };

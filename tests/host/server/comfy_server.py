@@ -4,7 +4,7 @@ As a script it serves while a command runs, with `{url}` in the command replaced
 
     python tests/host/server/comfy_server.py node tools/canvas/canvas_screenshots.mjs {url} out.png in.json
 
-`--pack=FOLDER` before the command adds another node pack.
+Before the command, `--pack=FOLDER` adds another node pack and `--comfyui=ARGUMENT` hands an argument on to ComfyUI.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLIENT = "dummy-forcing-tests"
 ENDS = ("execution_success", "execution_error", "execution_interrupted")
 PREVIEW, TEXT, PREVIEW_WITH_METADATA = 1, 3, 4  # binary messages, as in ComfyUI's protocol.py
 START_SECONDS = 180
-_PACK = "--pack="
+_PACK, _ARGUMENT = "--pack=", "--comfyui="
 
 
 @dataclass(frozen=True)
@@ -346,12 +346,13 @@ def free_port() -> int:
 def serve_while(arguments: list[str]) -> int:
     """Run a command beside a fresh server; its exit code."""
     packs = tuple(Path(part.removeprefix(_PACK)) for part in arguments if part.startswith(_PACK))
-    command = [part for part in arguments if not part.startswith(_PACK)]
+    given = tuple(part.removeprefix(_ARGUMENT) for part in arguments if part.startswith(_ARGUMENT))
+    command = [part for part in arguments if not part.startswith((_PACK, _ARGUMENT))]
     comfyui = Path(os.environ.get("COMFYUI_PATH") or Path.home() / "ComfyUI").expanduser()
     pack = Path(__file__).resolve().parents[3]
     with (
         tempfile.TemporaryDirectory() as folder,
-        ComfyServer(comfyui, pack, Path(folder), more_packs=packs) as server,
+        ComfyServer(comfyui, pack, Path(folder), given, packs) as server,
     ):
         return subprocess.run([part.replace("{url}", server.url) for part in command]).returncode
 

@@ -310,6 +310,7 @@ function tellOfMap([layers, heads, made, type]) {
     node_id: String(app.graph.nodes.find((node) => node.type === type).id),
     workflow_id: app.graph.id,
     made,
+    served: made,
     origin: "measured",
     name: `a model of ${layers} layers and ${heads} heads`,
     masses,
