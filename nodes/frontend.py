@@ -95,15 +95,17 @@ def shown_in(workflow_id: str, key: str, made: Iterable[dict[str, Any]], name: s
         name: the field that a node says.
 
     Returns:
-        Of `made` what nodes of this graph have made or been served from ComfyUI's cache, with these nodes.
+        Of `made` what nodes of this graph have made or been served from ComfyUI's cache, with these nodes. Of several
+        things under one value a node gets its own or, if it has none, the newest.
     """
     made = list(made)
     found = {(each["id"], each["node_id"]): each for each in made if each["workflow_id"] == workflow_id}
     for said in outputs_of(workflow_id, key):
-        for each in made:
-            if each[name] == said.value:
-                own = {"workflow_id": workflow_id, "node_id": said.node_id}
-                found[each["id"], said.node_id] = {**each, **own, "served": max(each["served"], said.seconds)}
+        same = [each for each in made if each[name] == said.value]
+        own = [each for each in same if (each["id"], said.node_id) in found]
+        for each in own or same[-1:]:
+            place = {"workflow_id": workflow_id, "node_id": said.node_id}
+            found[each["id"], said.node_id] = {**each, **place, "served": max(each["served"], said.seconds)}
     return sorted(found.values(), key=lambda each: each["served"])
 
 
