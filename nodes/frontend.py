@@ -95,8 +95,8 @@ def shown_in(workflow_id: str, key: str, made: Iterable[dict[str, Any]], name: s
         name: the field that a node says.
 
     Returns:
-        Of `made` what nodes of this graph have made or been served from ComfyUI's cache, with these nodes. Of several
-        things under one value a node gets its own or, if it has none, the newest.
+        Of `made` what nodes of this graph have made or been served from ComfyUI's cache, with these nodes. Of
+        several things under one value a node gets its own or, if it has none, the newest.
     """
     made = list(made)
     found = {(each["id"], each["node_id"]): each for each in made if each["workflow_id"] == workflow_id}

@@ -145,8 +145,8 @@ async function paste(page, types) {
     const { canvas, graph } = window.app;
     canvas.deselectAll();
     canvas.selectItems(types.map((type) => graph.nodes.findLast((node) => node.type === type)));
-    document.activeElement?.blur();
   }, types);
+  await page.locator("#graph-canvas").focus();
   const before = await page.evaluate(() => window.app.graph.nodes.length);
   await page.mouse.move(WINDOW.width - 40, WINDOW.height - 40);
   await page.keyboard.press("Control+c", { delay: 100 });
@@ -181,7 +181,9 @@ function newest(page) {
   });
 }
 
-const framesOf = ({ runs }) => runs.reduce((sum, [chunks, frames]) => sum + chunks * frames, 0);
+function framesOf({ runs }) {
+  return runs.reduce((sum, [chunks, frames]) => sum + chunks * frames, 0);
+}
 
 function anySeed() {
   return Math.floor(1e9 * Math.random());
