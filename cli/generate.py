@@ -129,14 +129,15 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel, cons
         memory, skip = replace(fitted.memory, merge=merge, cross=cross), fitted.skip
         say_speed(console, args, request.preset, fitted)
     memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
+    opening = given.opening_frames if given else 0
     if args.save_profile is not None:
-        check_classified(request.keep, latents, family.chunk_frames)
+        check_classified(request.keep, latents, family.chunk_frames, opening)
     return model.stream_config(
         latents,
         memory,
         pixel_size=args.size,
         sigmas=sigmas,
-        opening_frames=given.opening_frames if given else 0,
+        opening_frames=opening,
         skip=skip,
         context_noise=args.context_noise,
         refine=args.refine,

@@ -20,6 +20,7 @@ from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.tally import pixel_frames
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from .models import count_latents
+from .values import is_size
 
 if TYPE_CHECKING:
     from ..core.checkpoints.model import ARVideoModel
@@ -74,10 +75,11 @@ class Given:
         """Its latents; DummyForcingError where the size is not the video's."""
         size, expected = tuple(self.frames.shape[1:3]), tuple(8 * side for side in config.latent_size)
         if size != expected:
-            names = ["x".join(map(str, each)) for each in (size, expected)]
+            own, wanted = ("x".join(map(str, each)) for each in (size, expected))
+            possible = f", or use --size {own} if the model can" if is_size(*size) else ""
             raise DummyForcingError(
-                f"{self.path} is {names[0]} pixels (height x width), the video {names[1]}; scale the file, or use "
-                f"--size {names[0]} if the model can"
+                f"{self.path} is {own} pixels (height x width), the video {wanted}; scale or cut the file to "
+                f"{wanted}{possible}"
             )
         frames = to_unit(self.frames[: self.used_frames(config)])
         latents = encode_clip(model.vae, frames[None])

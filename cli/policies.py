@@ -90,9 +90,12 @@ def read_merge(args: argparse.Namespace) -> MergeMethod:
     return UNMERGED if args.kv == KV_FORMATS[0] else QuantisedKV(args.kv)
 
 
-def check_classified(keep: KeepPolicy, latent_frames: int, chunk_frames: int) -> None:
-    """Raise DummyForcingError if a video is too short for heads to be classified in it."""
-    least = (keep.classification_chunk + 1) * chunk_frames
+def check_classified(keep: KeepPolicy, latent_frames: int, chunk_frames: int, opening: int = 0) -> None:
+    """Raise DummyForcingError if a video is too short for heads to be classified in it.
+
+    opening: latent frames that it begins with.
+    """
+    least = (opening % chunk_frames or chunk_frames) + keep.classification_chunk * chunk_frames
     if latent_frames < least:
         raise DummyForcingError(
             f"{latent_frames} latent frames end before chunk {keep.classification_chunk}, in which heads are "

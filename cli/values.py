@@ -58,9 +58,14 @@ def size(text: str) -> tuple[int, int]:
     """Height x width in pixels, both multiples of 16."""
     found = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text)
     sides = tuple(int(side) for side in found.groups()) if found else (0, 0)
-    if not all(sides) or any(side % 16 for side in sides):
+    if not is_size(*sides):
         raise _unexpected("HEIGHTxWIDTH in multiples of 16 pixels, such as 480x832", text)
     return sides
+
+
+def is_size(height: int, width: int) -> bool:
+    """Whether a video can have this size in pixels."""
+    return all(side > 0 and side % 16 == 0 for side in (height, width))
 
 
 def latent_size(text: str) -> tuple[int, int]:

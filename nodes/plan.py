@@ -80,7 +80,9 @@ def plan_video(
     width = width or _default(family, "width").pixel_size[1]
     for name, side in (("width", width), ("height", height)):
         if side % _PIXEL_STEP:
-            raise DummyForcingError(f"a {name} of {side} does not fit the model; use a multiple of {_PIXEL_STEP}")
+            below = side - side % _PIXEL_STEP
+            fitting = " or ".join(str(each) for each in (below, below + _PIXEL_STEP) if each)
+            raise DummyForcingError(f"a {name} of {side} is no multiple of {_PIXEL_STEP} pixels; use {fitting}")
     chunk = chunk_frames or _default(family, "chunk_frames").chunk_frames
     latents = _latent_frames(length, family, chunk, opening_frames, source_frames)
     sigmas = levels_from_strength(_sigmas(family, steps), strength)

@@ -167,7 +167,7 @@ def test_an_interrupt_before_the_first_chunk_leaves_nothing(toy, host, tmp_path)
     [
         ({"length": 30}, "use 21 or 33"),
         ({"length": 8}, "use 9 or 21"),
-        ({"width": 100}, "multiple of 16"),
+        ({"width": 100}, "no multiple of 16 pixels; use 96 or 112"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_with_the_remedy(toy, changes, message):

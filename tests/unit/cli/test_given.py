@@ -85,7 +85,10 @@ def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_p
     [
         (("--image", "clip.gif"), "holds 9 frames; give one picture or use --extend"),
         (("--image", "clip.gif", "--keep-frames"), "--keep-frames goes with --extend VIDEO or --source VIDEO"),
-        (("--extend", "wide.gif"), "is 32x64 pixels (height x width), the video 32x48; scale the file"),
+        (
+            ("--extend", "wide.gif"),
+            "is 32x64 pixels (height x width), the video 32x48; scale or cut the file to 32x48, or use --size 32x64",
+        ),
         (
             ("--extend", "clip.gif", "--latents", 5),
             "cannot be cut into chunks of 3 behind 3 given ones; use --latents 6",
