@@ -12,6 +12,7 @@ from torch import Tensor
 from ..core.errors import DummyForcingError
 from ..core.media.frames import to_unit
 from ..core.media.reading import Reading, read_clip
+from ..core.stream.broken import check_numbers
 from ..core.stream.prompt_times import FRAME_RATE
 from ..core.stream.tally import pixel_frames
 from ..core.wan.vae_stream import FRAMES_PER_LATENT
@@ -85,8 +86,11 @@ def read_given(given: Any, what: str, keep_frames: bool) -> GivenVideo | None:
     """
     if given is None:
         return None
+    numbers = _samples(given, what) if isinstance(given, dict) else given
+    if isinstance(numbers, Tensor):
+        check_numbers(numbers, what, "run the node that it comes from again, a VAE in float32 (--fp32-vae)")
     if isinstance(given, dict):
-        return GivenVideo(what, latents=_samples(given, what))
+        return GivenVideo(what, latents=numbers)
     try:
         clip = open_clip(given)
         if isinstance(given, Tensor):  # has more than 8 bits

@@ -56,8 +56,10 @@ def test_nothing_is_left_where_no_chunk_was_made(toy, tmp_path):
 
 
 def test_a_decoder_and_a_start_that_are_no_numbers_are_named(toy):
-    with pytest.raises(DummyForcingError, match="to begin with has NaN or infinite numbers in it"):
-        stream(toy, start={"samples": torch.full((1, 16, 1, 12, 12), NAN)}, length=0)
+    picture, latent = torch.full((9, 96, 96, 3), NAN), {"samples": torch.full((1, 16, 3, 12, 12), NAN)}
+    for name, given in (("start", picture), ("start", latent), ("source", picture), ("source", latent)):
+        with pytest.raises(DummyForcingError, match=f"the {name}.* NaN or infinite numbers in it; run the node"):
+            stream(toy, **{name: given}, length=0)
     toy[2].first_stage_model.decoder.conv1.weight[:] = NAN
     with pytest.raises(DummyForcingError, match="the decoder made NaN of latents that are right"):
         stream(toy)

@@ -87,7 +87,7 @@ def test_at_full_strength_nothing_of_the_source_is_left(run, capsys, clip, tmp_p
         (("--image", "clip.gif", "--keep-frames"), "--keep-frames goes with --extend VIDEO or --source VIDEO"),
         (
             ("--extend", "wide.gif"),
-            "is 32x64 pixels (height x width), the video 32x48; scale or cut the file to 32x48, or use --size 32x64",
+            "is 32x64 pixels (height x width), the video 32x48; scale or cut the file to 32x48, or use --size",
         ),
         (
             ("--extend", "clip.gif", "--latents", 5),
