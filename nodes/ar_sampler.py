@@ -34,6 +34,9 @@ from .sampling_run import ChunkGrid, SamplingRun
 logger = logging.getLogger("dummy_forcing")
 
 NOISE_RULES = ("portable", "ComfyUI")
+_NEEDED = (
+    "AR streaming needs a video latent [batch, channels, frames, height, width], such as 'Empty AR Video Latent' makes"
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,16 @@ class HostNoise:
             return self.initial[:, :, start : start + shape[2]]
         generator = torch.Generator(self.initial.device).manual_seed(self.seed + 1000 * block + pass_index - 1)
         return torch.randn(shape, generator=generator, device=self.initial.device)
+
+
+@dataclass(frozen=True)
+class FreshNoise:
+    """Fresh noise between passes, none to begin with: for latents that bring their own (Disable Noise)."""
+
+    source: NoiseSource
+
+    def draw(self, chunk: int, pass_index: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape) if pass_index == 0 else self.source.draw(chunk, pass_index, shape)
 
 
 class GuiderDenoiser:
@@ -174,6 +187,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         """As `comfy.samplers.Sampler`."""
         if denoise_mask is not None:
             raise DummyForcingError("a noise mask cannot be used with AR streaming; remove the node that sets it")
+        _check_channels(noise.shape[1], host.causal_backbone(model_wrap.model_patcher).in_dim)
         options = extra_args["model_options"].setdefault("transformer_options", {})
         patch, levels = host.model_patch(model_wrap.model_patcher), tuple(sigmas.tolist())
         config = replace(self._config(tuple(noise.shape), options, patch.loop, levels), skip=patch.skip)
@@ -190,7 +204,8 @@ class ARStreamingSampler(comfy.samplers.Sampler):
             finally:
                 self._running = None
         progress.finish(chunks)
-        return torch.cat(chunks, dim=2)
+        # Noise levels may end above 0: the host wants what it can noise again to the same latents.
+        return model_wrap.inner_model.model_sampling.inverse_noise_scaling(sigmas[-1], torch.cat(chunks, dim=2))
 
     def _collect(self, events, progress: _Progress) -> list[Tensor]:
         chunks: list[Tensor] = []
@@ -219,10 +234,9 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         self, shape: tuple[int, ...], options: dict[str, Any], loop: FamilyLoop, sigmas: tuple[float, ...]
     ) -> StreamConfig:
         if len(shape) != 5:
-            raise DummyForcingError(
-                f"the latent has the shape {list(shape)}; AR streaming needs a video latent [batch, channels, "
-                "frames, height, width], such as 'Empty AR Video Latent' makes"
-            )
+            raise DummyForcingError(f"the latent has the shape {list(shape)}; {_NEEDED}")
+        if (self.total_frames or shape[2]) == 1:  # what the host makes of an 'Empty Latent Image'
+            raise DummyForcingError(f"the latent is a single picture; {_NEEDED}")
         opening = host.start_latents(options)
         return StreamConfig(
             sigmas=sigmas,
@@ -231,6 +245,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
             latent_size=(shape[3], shape[4]),
             channels=shape[1],
             opening_frames=0 if opening is None else opening.shape[2],
+            ragged=True,
             context_noise=self.context_noise,
             refine=self.refine,
             **loop.options(sigmas),
@@ -265,9 +280,16 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         return self.prompts.schedule(first, config, facts.family if facts else None)
 
     def _noise(self, noise: Tensor, seed: int, config: StreamConfig) -> NoiseSource:
-        if self.noise_rule == "portable":
-            return SeededNoise(seed)
-        return HostNoise(noise, seed, config)
+        if self.noise_rule != "portable":
+            return HostNoise(noise, seed, config)
+        given = self.total_frames is None and self.source is None and config.sigmas[0] < 1
+        return FreshNoise(SeededNoise(seed)) if given and not noise.any() else SeededNoise(seed)
+
+
+def _check_channels(found: int, expected: int) -> None:
+    """Raises DummyForcingError for latents of another model."""
+    if found != expected:
+        raise DummyForcingError(f"the latent has {found} channels, the model's have {expected}; {_NEEDED}")
 
 
 class _Progress:

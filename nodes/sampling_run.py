@@ -15,6 +15,7 @@ from ..core.memory.config import VideoLayout, build_memory
 from ..core.memory.keep import KeepPolicy
 from ..core.memory.memory import AttentionObserver, Cut, Memory, MemoryStatus
 from ..core.stream.broken import check_chunk
+from ..core.stream.config import whole_chunks
 from ..core.stream.denoiser import timesteps_for
 from ..core.stream.pass_skip import PassSkipRun
 from ..core.stream.prompts import check_text
@@ -42,10 +43,7 @@ class ChunkGrid:
     @property
     def whole_frames(self) -> int | None:
         """The total, as if the last chunk were a whole one: what must fit into a memory."""
-        if self.total_frames is None:
-            return None
-        ragged = (self.total_frames - self.first_frames) % self.chunk_frames
-        return self.total_frames + (self.chunk_frames - ragged if ragged else 0)
+        return whole_chunks(self.total_frames, self.first_frames, self.chunk_frames)
 
     def layout(self, batch: int, tokens: tuple[int, int], dtype: torch.dtype, device: torch.device) -> VideoLayout:
         """What a memory must know; tokens are the rows and columns of a frame's."""

@@ -26,8 +26,8 @@ class FamilyLoop:
     rollout: Rollout | None = None
 
     def options(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
-        """For a `StreamConfig` with these noise levels; a video made from another has no special first chunk."""
-        first = self.first_sigmas if sigmas[0] == 1 else None
+        """For a `StreamConfig` with these noise levels; only from pure noise to clean has the first chunk its own."""
+        first = self.first_sigmas if (sigmas[0], sigmas[-1]) == (1, 0) else None
         return {"first_sigmas": first, "rolling": self.rolling, "rollout": self.rollout}
 
     def pass_frames(self, chunk_frames: int, denoising_passes: int) -> int:

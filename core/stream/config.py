@@ -15,6 +15,7 @@ from ..memory.config import MemoryConfig, VideoLayout
 from ..memory.dummy_forcing import DummyForcing
 from ..memory.keep import KeepShape
 from ..wan.shape import PATCH
+from ..wan.vae_stream import FRAMES_PER_LATENT
 from .pass_skip import PassSkip
 from .rollout import Rollout
 
@@ -24,14 +25,17 @@ class StreamConfig:
     """How a video is generated.
 
     Attributes:
-        sigmas: noise levels of the denoising passes, decreasing from at most 1 and ending with 0.
+        sigmas: noise levels of the denoising passes, decreasing from at most 1 to 0. The last may be above 0: then
+            that much fresh noise is left in the latents, and in what is remembered of them, as in ComfyUI's own AR
+            sampler.
         chunk_frames: latent frames denoised together.
         total_frames: latent frames of the video, the opening included; None streams without end.
         latent_size: height and width in latent pixels, both even.
         channels: latent channels.
         memory: what is kept and read.
         opening_frames: clean latent frames that the video begins with, such as an encoded start image. What they
-            leave of `total_frames` must be whole chunks.
+            leave of `total_frames` must be whole chunks, unless `ragged` says otherwise.
+        ragged: the last chunk may be shorter than the others.
         skip: denoising passes that take over what the blocks did in the pass before; None computes all.
         first_sigmas: noise levels of the first chunk that is generated, behind an opening too, where it needs more
             of them (Causal Forcing++, pipeline/causal_inference.py).
@@ -49,6 +53,7 @@ class StreamConfig:
     channels: int = 16
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     opening_frames: int = 0
+    ragged: bool = False
     skip: PassSkip | None = None
     first_sigmas: tuple[float, ...] | None = None
     rolling: bool = False
@@ -86,6 +91,11 @@ class StreamConfig:
             raise DummyForcingError(
                 "a clean pass cannot refine latents without noise; set a context noise, such as 0.1"
             )
+        if self.refine and self.sigmas[-1]:
+            raise DummyForcingError(
+                f"noise levels that end with {self.sigmas[-1]:g} leave noise in the result, and refining replaces "
+                "it; let the noise levels end with 0 or turn refining off"
+            )
         if self.refine and self.rollout is not None:
             raise DummyForcingError(
                 "the last chunk of a rollout has no clean pass that could refine it; turn refining off"
@@ -96,6 +106,11 @@ class StreamConfig:
             raise DummyForcingError(
                 "Rolling Forcing's joint passes cannot be skipped, refined or split into rollouts, and have one "
                 "list of steps; remove these options"
+            )
+        if self.sigmas[-1]:
+            raise DummyForcingError(
+                f"Rolling Forcing's chunks leave the window when they are clean, but the noise levels {self.sigmas} "
+                "end above 0; give all of them, in one piece"
             )
 
     def _check_classification(self, rollout: Rollout) -> None:
@@ -115,16 +130,16 @@ class StreamConfig:
 
     def _check_length(self) -> None:
         total, chunk, opening = self.total_frames, self.chunk_frames, self.opening_frames
-        if total is None or (total > opening and (total - opening) % chunk == 0):
+        ragged = self.ragged and not self.rolling
+        if total is None or (total > opening and (ragged or (total - opening) % chunk == 0)):
             return
-        if not opening:
-            raise DummyForcingError(
-                f"a length of {total} latent frames cannot be cut into chunks of {chunk}; "
-                f"use a positive multiple of {chunk}"
-            )
+        below = max(opening + chunk, total - (total - opening) % chunk)
+        behind = f" behind {opening} to begin with" if opening else ""
+        fitting = below, below + chunk
+        video = [1 + FRAMES_PER_LATENT * (frames - 1) for frames in fitting]
         raise DummyForcingError(
-            f"a length of {total} latent frames does not fit an opening of {opening} and chunks of {chunk}; "
-            f"use {opening + chunk}, {opening + 2 * chunk}, ..."
+            f"a length of {total} latent frames cannot be cut into chunks of {chunk}{behind}; use {fitting[0]} or "
+            f"{fitting[1]} latent frames, which are {video[0]} or {video[1]} video frames"
         )
 
     @property
@@ -139,14 +154,15 @@ class StreamConfig:
     @property
     def first_frames(self) -> int:
         """Latent frames of the first chunk: what the opening has beyond whole chunks comes first."""
-        return self.opening_frames % self.chunk_frames or self.chunk_frames
+        first = self.opening_frames % self.chunk_frames or self.chunk_frames
+        return first if self.total_frames is None else min(first, self.total_frames)
 
     @property
     def total_chunks(self) -> int | None:
         """Chunks of the video, those of the opening included; None without end."""
         if self.total_frames is None:
             return None
-        return 1 + (self.total_frames - self.first_frames) // self.chunk_frames
+        return 1 + math.ceil((self.total_frames - self.first_frames) / self.chunk_frames)
 
     @property
     def opening_chunks(self) -> int:
@@ -178,7 +194,7 @@ class StreamConfig:
         return len(origins) - 1
 
     def sigmas_at(self, chunk: int) -> tuple[float, ...]:
-        """Noise levels of a chunk's denoising passes, ending with 0."""
+        """Noise levels of a chunk's denoising passes, and the one that its latents are left with."""
         return self.first_sigmas if chunk == self.opening_chunks and self.first_sigmas else self.sigmas
 
     def chunk_at(self, frame: int) -> int:
@@ -192,6 +208,8 @@ class StreamConfig:
         for chunk in itertools.count():
             if chunk == self.total_chunks:
                 return
+            if self.total_frames is not None:
+                frames = min(frames, self.total_frames - start)
             if self.rollout is not None and start + frames - origin_frame > self.rollout.frames:
                 origin_chunk = chunk - self.rollout.context // self.chunk_frames
                 origin_frame = start - self.rollout.context
@@ -214,7 +232,7 @@ class StreamConfig:
             batch=like.shape[0],
             tokens_per_frame=self.tokens_per_frame,
             chunk_frames=self.chunk_frames,
-            total_frames=self.memory_frames,
+            total_frames=whole_chunks(self.memory_frames, self.first_frames, self.chunk_frames),
             dtype=like.dtype,
             device=like.device,
             first_frames=self.first_frames,
@@ -240,8 +258,17 @@ def frames_of_a_pass(chunk_frames: int, denoising_passes: int, rolling: bool) ->
     return chunk_frames * denoising_passes if rolling else chunk_frames
 
 
+def whole_chunks(total_frames: int | None, first_frames: int, chunk_frames: int) -> int | None:
+    """Latent frames of a video as if its last chunk were a whole one: what must fit into a memory."""
+    if total_frames is None:
+        return None
+    return first_frames + math.ceil((total_frames - first_frames) / chunk_frames) * chunk_frames
+
+
 def check_levels(levels: tuple[float, ...]) -> None:
-    """Raises DummyForcingError unless noise levels fall from at most 1 down to 0."""
+    """Raises DummyForcingError unless there are two noise levels or more that fall, from at most 1 to 0 or above."""
     falling = all(a > b for a, b in itertools.pairwise(levels))
-    if len(levels) < 2 or levels[-1] != 0 or levels[0] > 1 or not falling:
-        raise DummyForcingError(f"noise levels {levels}: expected to fall from at most 1 down to 0")
+    if len(levels) < 2 or not (levels[-1] >= 0 and levels[0] <= 1 and falling):
+        raise DummyForcingError(
+            f"noise levels {levels}: expected two or more that fall from at most 1, such as 1, 0.8, 0"
+        )

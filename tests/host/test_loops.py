@@ -104,6 +104,18 @@ def test_every_loop_makes_what_the_core_makes(run_core, run_host, name):
     torch.testing.assert_close(run_host(LOOPS[name]), run_core(LOOPS[name]), **CLOSE)
 
 
+@pytest.mark.parametrize("name", [name for name in LOOPS if name != "rolling"])
+def test_every_loop_but_rolling_ends_with_a_shorter_chunk(run_core, run_host, name):
+    found = run_host(LOOPS[name], frames=20)
+    assert found.shape[2] == 20
+    torch.testing.assert_close(found, run_core(LOOPS[name], frames=20, ragged=True), **CLOSE)
+
+
+def test_rolling_forcing_says_in_video_frames_what_fits(run_host):
+    with pytest.raises(DummyForcingError, match=r"use 18 or 21 latent frames, which are 69 or 81 video frames"):
+        run_host(LOOPS["rolling"], frames=20)
+
+
 def test_loops_differ_from_one_another(run_core):
     made = {name: run_core(patch) for name, patch in LOOPS.items()}
     for name, latents in made.items():

@@ -13,7 +13,11 @@ from dummy_forcing.core.memory.rope import Relative
 from dummy_forcing.core.memory.store import FrameStore
 from dummy_forcing.nodes import host as door
 from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.kv_quantisation import ARKVQuantisation
 from dummy_forcing.nodes.kv_window import ARKVWindow
+from dummy_forcing.nodes.light_forcing_patch import FREE, LightForcingPatch
+from dummy_forcing.nodes.pass_skip import BY_LIST, ARPassSkip
+from dummy_forcing.nodes.temp_cache_patch import TempCachePatch
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 
@@ -200,9 +204,104 @@ def test_a_latent_of_the_wrong_rank_is_refused(golden_model, shape, sample, our_
         sample(golden_model, our_sampler(), latent=torch.zeros(shape))
 
 
-def test_a_length_that_does_not_fit_the_chunk_is_refused(golden_model, sample, our_sampler):
-    with pytest.raises(DummyForcingError, match="cannot be cut into chunks of 3"):
-        sample(golden_model, our_sampler(), frames=8)
+MEMORIES = {
+    "dense": dense,
+    "dummy forcing": forced,
+    "window": lambda model: ARKVWindow.execute(model, 6, 1).args[0],
+    "8 bits": lambda model: ARKVQuantisation.execute(model, "int8").args[0],
+    "light forcing": lambda model: LightForcingPatch.execute(model, {"preset": FREE, "sparsity": 0.5}).args[0],
+    "temp cache": lambda model: TempCachePatch.execute(model, 0.9, 6).args[0],
+    "pass skip": lambda model: ARPassSkip.execute(model, {"skip": BY_LIST, "passes": "2"}).args[0],
+}
+
+
+@pytest.mark.parametrize("frames", [2, 20])
+@pytest.mark.parametrize("name", MEMORIES)
+def test_a_ragged_last_block_under_every_memory(golden_model, name, frames, sample, core_sampler, our_sampler):
+    """77 video frames are 20 latent ones; 5, fewer than a chunk, are 2."""
+    model = MEMORIES[name](golden_model)
+    torch.testing.assert_close(
+        sample(model, our_sampler(), frames=frames), sample(model, core_sampler(), frames=frames), **EXACT
+    )
+
+
+@pytest.mark.parametrize("frames", [2, 4, 20])
+def test_a_ragged_last_block_is_that_of_core(golden_model, frames, sample, core_sampler, our_sampler):
+    expected = sample(golden_model, core_sampler(), frames=frames)
+    torch.testing.assert_close(sample(golden_model, our_sampler(), frames=frames), expected, atol=1e-4, rtol=0)
+
+
+@pytest.fixture
+def custom(golden):
+    """A function that runs SamplerCustomAdvanced, as people do, and gives the latents that come out."""
+    import comfy.samplers
+    from comfy_extras.nodes_custom_sampler import DisableNoise, RandomNoise, SamplerCustomAdvanced
+
+    def run(model, sampler, sigmas, latent, noise=True):
+        guider = comfy.samplers.CFGGuider(model)
+        guider.inner_set_conds({"positive": [[golden("dense")["context"], {}]]})
+        source = (RandomNoise.execute(3) if noise else DisableNoise.execute()).args[0]
+        return SamplerCustomAdvanced.execute(source, guider, sampler, sigmas, latent).args[0]
+
+    return run
+
+
+def empty_video(length):
+    from comfy_extras.nodes_ar_video import EmptyARVideoLatent
+
+    return EmptyARVideoLatent.execute(96, 64, length, 1).args[0]
+
+
+def sigmas_of(model, steps=4):
+    import comfy.samplers
+
+    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", steps)
+
+
+@pytest.mark.parametrize("patch", [dense, forced])
+def test_split_sigmas_in_two_samplings_are_those_of_core(golden_model, patch, custom, core_sampler, our_sampler):
+    """On a patched model: without a patch, core's sampler rewinds its cache once too often and fails."""
+    from comfy_extras.nodes_custom_sampler import SplitSigmas
+
+    model = patch(golden_model)
+    high, low = SplitSigmas.execute(sigmas_of(model), 2).args
+    assert high[-1] > 0
+    made = []
+    for sampler in (core_sampler(), our_sampler()):
+        first = custom(model, sampler, high, empty_video(29))
+        made.append((first["samples"], custom(model, sampler, low, first, noise=False)["samples"]))
+    torch.testing.assert_close(made[1], made[0], atol=1e-4, rtol=0)
+
+
+def test_the_second_half_adds_no_noise_of_its_own(golden_model, custom):
+    """Disable Noise under the portable rule, which draws its own noise otherwise: one pass down to 0 gives what
+    the model predicts of the latents, whatever the seed."""
+    from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
+
+    latent = {"samples": torch.randn(1, 16, 3, 8, 12, generator=torch.Generator().manual_seed(0))}
+    levels = torch.tensor([0.6, 0.0])
+    found, expected = (
+        custom(golden_model, ARStreamingSampler(3, rule), levels, latent, noise=False)["samples"]
+        for rule in ("portable", "ComfyUI")
+    )
+    torch.testing.assert_close(found, expected, **EXACT)
+
+
+@pytest.mark.parametrize("patch", [lambda model: model, dense])
+@pytest.mark.parametrize("batch", [1, 81])
+def test_an_empty_latent_image_is_told_what_is_needed(golden_model, patch, batch, custom, our_sampler):
+    from nodes import EmptyLatentImage
+
+    (latent,) = EmptyLatentImage().generate(96, 64, batch)
+    with pytest.raises(DummyForcingError, match=r"single picture; AR streaming needs a video.*Empty AR Video Latent"):
+        custom(patch(golden_model), our_sampler(), sigmas_of(golden_model), latent)
+
+
+def test_latents_of_another_model_are_told_what_is_needed(golden_model, custom, core_sampler, our_sampler):
+    latent = {"samples": torch.ones(1, 4, 3, 8, 12)}
+    for sampler in (core_sampler(), our_sampler()):
+        with pytest.raises(DummyForcingError, match=r"4 channels, the model's have 16; AR streaming needs"):
+            custom(dense(golden_model), sampler, sigmas_of(golden_model), latent)
 
 
 def test_options_travel_as_json(golden_model):

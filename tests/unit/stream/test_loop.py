@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig
+from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig, Window
 from dummy_forcing.core.memory.store import FrameStore
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified, PassDone
@@ -79,6 +79,34 @@ def literal_video(model, noise, chunks):
 def test_the_loop_is_the_literal_one(tiny_wan):
     found = torch.cat([e.latents for e in stream(tiny_wan) if isinstance(e, ChunkDone)], dim=2)
     torch.testing.assert_close(found, literal_video(tiny_wan, SeededNoise(0), 3), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("total", [1, 2, 4, 8])
+@pytest.mark.parametrize("keep", [Dense(), Window(1, 4), DummyForcing(dummy_ratio=0.5)])
+def test_a_shorter_last_chunk_leaves_the_ones_before_it_as_they_are(tiny_wan, total, keep):
+    """Frames, positions, passes and what a memory has room for."""
+    memory = MemoryConfig(keep)
+    events = list(stream(tiny_wan, total_frames=total, ragged=True, memory=memory))
+    done = [event for event in events if isinstance(event, ChunkDone)]
+    whole = [event for event in stream(tiny_wan, total_frames=9, memory=memory) if isinstance(event, ChunkDone)]
+    assert [event.clock.frames for event in done] == [3] * (total // 3) + [total % 3] * bool(total % 3)
+    assert done[-1].clock.end_frame == total and done[-1].latents.isfinite().all()
+    for found, expected in zip(done[: total // 3], whole, strict=False):
+        assert torch.equal(found.latents, expected.latents)
+    made = config(total_frames=total, ragged=True)
+    assert made.total_passes == sum(isinstance(event, PassDone) for event in events) == 4 * made.total_chunks
+
+
+def test_noise_that_is_left_at_the_end(tiny_wan):
+    """(1 - sigma) * x0 + sigma * noise of the next pass, in every chunk."""
+    estimates = {}
+    for event in stream(tiny_wan, sigmas=(1.0, 0.9, 0.5)):
+        if isinstance(event, PassDone):
+            estimates[event.clock.chunk, event.clock.pass_index] = event.estimate
+        else:
+            chunk = event.clock.chunk
+            fresh = SeededNoise(0).draw(chunk, 2, (1, 4, 3, 4, 6))
+            torch.testing.assert_close(event.latents, 0.5 * estimates[chunk, 1] + 0.5 * fresh)
 
 
 def test_events_come_in_order_with_their_clocks(tiny_wan):
@@ -228,18 +256,22 @@ def test_two_videos_may_run_in_turn(tiny_wan):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sigmas": ()}, "expected to fall from at most 1 down to 0"),
-        ({"sigmas": (1.0,)}, "expected to fall"),
-        ({"sigmas": (0.0,)}, "expected to fall"),
-        ({"sigmas": (1.0, 0.5)}, "expected to fall"),
-        ({"sigmas": (1.1, 0.0)}, "expected to fall"),
-        ({"sigmas": (1.0, 0.5, 0.5, 0.0)}, "expected to fall"),
-        ({"sigmas": (0.5, 1.0, 0.0)}, "expected to fall"),
-        ({"sigmas": (float("nan"), 0.0)}, "expected to fall"),
+        ({"sigmas": ()}, "expected two or more that fall from at most 1"),
+        ({"sigmas": (1.0,)}, "expected two or more"),
+        ({"sigmas": (0.0,)}, "expected two or more"),
+        ({"sigmas": (1.0, -0.5)}, "expected two or more"),
+        ({"sigmas": (1.1, 0.0)}, "expected two or more"),
+        ({"sigmas": (1.0, 0.5, 0.5, 0.0)}, "expected two or more"),
+        ({"sigmas": (0.5, 1.0, 0.0)}, "expected two or more"),
+        ({"sigmas": (float("nan"), 0.0)}, "expected two or more"),
         ({"chunk_frames": 0}, "chunks of 0 latent frames: expected at least 1"),
         ({"total_frames": 0}, "a length of 0 latent frames cannot be cut into chunks of 3"),
-        ({"total_frames": -3}, "use a positive multiple of 3"),
-        ({"total_frames": 10}, "a length of 10 latent frames cannot be cut into chunks of 3; use a positive"),
+        ({"total_frames": -3}, "use 3 or 6 latent frames, which are 9 or 21 video frames"),
+        ({"total_frames": 10}, "cannot be cut into chunks of 3; use 9 or 12 latent frames, which are 33 or 45 video frames"),
+        ({"total_frames": 0, "ragged": True}, "use 3 or 6 latent frames"),
+        ({"total_frames": 10, "ragged": True, "rolling": True}, "use 9 or 12 latent frames"),
+        ({"sigmas": (1.0, 0.5), "rolling": True}, "Rolling Forcing's chunks"),
+        ({"sigmas": (1.0, 0.5), "context_noise": 0.1, "refine": True}, "end with 0 or turn refining off"),
         ({"latent_size": (5, 6)}, "a latent size of (5, 6) does not fit 2 x 2 patches"),
         ({"latent_size": (4, 0)}, "multiples of 16 pixels"),
     ],

@@ -1,0 +1,180 @@
+"""What other nodes have set on a MODEL or a prompt that does nothing, or something else, while a video streams.
+
+One table for the log at the start of a sampling and for the reports of nodes. Each row says what is found and, in a
+sentence, what becomes of it and what to do. `host` gathers what the rows look at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.errors import DummyForcingError
+
+_BYPASSED = re.compile(r"diffusion_model\.(forward|forward_block|blocks\.\d+\.((self|cross)_attn\.)?forward)")
+_CACHE_KEYS = ("easycache", "lazycache")  # of the wrappers that ComfyUI's EasyCache and LazyCache add
+_READ = {"c_crossattn"}  # all that an AR pass takes of a prompt, besides where and how strongly it holds
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is set on a MODEL.
+
+    Attributes:
+        objects: functions that other nodes have put in the place of the module's own, by path.
+        wrappers: functions around parts of a sampling, by kind and key.
+        options: the MODEL's options; those of the transformer are among them.
+    """
+
+    objects: Mapping[str, Any]
+    wrappers: Mapping[str, Mapping[Any, Sequence[Any]]]
+    options: Mapping[str, Any]
+
+    @property
+    def transformer(self) -> Mapping[str, Any]:
+        return self.options.get("transformer_options", {})
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A row of the table: `says` has a place for the names that `find` has come upon."""
+
+    find: Callable[[Found], Iterator[str]]
+    says: str
+
+
+def notices(found: Found, own_levels: bool = False) -> list[str]:
+    """A sentence for each kind of thing that has been found.
+
+    own_levels: whether noise levels come from the model's family, not from a scheduler.
+    """
+    table = (*_TABLE, _SHIFT) if own_levels else _TABLE
+    return [probe.says.format(", ".join(names)) for probe in table if (names := list(probe.find(found)))]
+
+
+def prompt_notices(conds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """The same for the prompts of a guider, as ComfyUI has prepared them."""
+    names = set()
+    for cond in (cond for group in conds.values() for cond in group):
+        names.update(name for name in ("control", "gligen") if cond.get(name) is not None)
+        names.update(set(cond.get("model_conds", ())) - _READ)
+    if not names:
+        return []
+    return [
+        f"the prompt carries {', '.join(sorted(names))}, which AR models do not read: it has no effect; remove the "
+        "node that adds it (start images go into Stream AR Video or come from ARVideoI2V)"
+    ]
+
+
+def check_prompts(conds: Mapping[str, Sequence[Mapping[str, Any]]], highest: float, lowest: float) -> None:
+    """Every prompt has keys and values of its own, so each has to be there in every pass.
+
+    Args:
+        conds: the prompts of a guider by what they are for, as ComfyUI has prepared them.
+        highest, lowest: noise levels of the first and of the clean passes.
+
+    Raises:
+        DummyForcingError: nothing to go by, or a prompt that holds for a part of the denoising.
+    """
+    if not any(conds.values()):
+        raise DummyForcingError("there is no prompt: the conditioning is empty; connect a text encoder")
+    for name, cond in ((name, cond) for name, group in conds.items() for cond in group):
+        if highest > cond.get("timestep_start", highest) or lowest < cond.get("timestep_end", lowest):
+            begin, end = (cond.get(f"{side}_percent", whole) for side, whole in (("start", 0.0), ("end", 1.0)))
+            raise DummyForcingError(
+                f"a {name} prompt holds only from {begin:g} to {end:g} of the denoising "
+                "(ConditioningSetTimestepRange), but a stream remembers every chunk under every prompt, from the "
+                "first pass to the clean one; set start to 0 and end to 1, or remove that node (for prompts that "
+                "change in the course of the video there is AR Prompt Schedule)"
+            )
+
+
+def origin(patch) -> str:
+    """Where a patch comes from: its function's module and name, or its class's."""
+    known = patch if hasattr(patch, "__qualname__") else type(patch)
+    return f"{known.__module__}.{known.__qualname__}"
+
+
+def _layers(found: Found) -> Iterator[str]:
+    return (f"{name} ({origin(patch)})" for name, patch in found.objects.items() if _BYPASSED.fullmatch(name))
+
+
+def _wrapped(found: Found) -> Iterator[str]:
+    by_key = found.wrappers.get("diffusion_model", {})
+    return (origin(each) for key, made in by_key.items() if key not in _CACHE_KEYS for each in made)
+
+
+def _patches(found: Found) -> Iterator[str]:
+    for kind, made in found.transformer.get("patches", {}).items():
+        yield from (f"{kind} ({origin(each)})" for each in made)
+    for made in found.transformer.get("patches_replace", {}).values():
+        yield from (f"{' '.join(map(str, place))} ({origin(each)})" for place, each in made.items())
+    if found.transformer.get("rope_options"):
+        yield "rope_options (Scale RoPE)"
+
+
+def _cache(name: str) -> Callable[[Found], Iterator[str]]:
+    """ComfyUI's caches of passes leave an object with their name."""
+
+    def find(found: Found) -> Iterator[str]:
+        if getattr(found.transformer.get("easycache"), "name", None) == name:
+            yield name
+
+    return find
+
+
+def _windows(found: Found) -> Iterator[str]:
+    if found.options.get("context_handler") is not None:
+        yield "context windows"
+
+
+def _compiled(found: Found) -> Iterator[str]:
+    if "torch.compile" in found.wrappers.get("apply_model", {}):
+        yield "torch.compile"
+
+
+def _shift(found: Found) -> Iterator[str]:
+    if "model_sampling" in found.objects:
+        yield "shift"
+
+
+_TABLE = (
+    Probe(
+        _layers,
+        "Dummy Forcing runs the model's layers itself and leaves out what other nodes have put around them: {}. "
+        "Remove these nodes or, if they wrap the whole forward, put them after the Dummy Forcing nodes.",
+    ),
+    Probe(
+        _wrapped,
+        "{} is around a part of the model that AR sampling does not go through, and has no effect; remove that node.",
+    ),
+    Probe(
+        _patches,
+        "An AR model takes no patches of its blocks: {} has no effect; remove the node that sets it.",
+    ),
+    Probe(
+        _cache("EasyCache"),
+        "{} has no effect on an AR model; remove it and use AR Pass Skip, which leaves out passes chunk by chunk.",
+    ),
+    Probe(
+        _cache("LazyCache"),
+        "{} takes the passes of all chunks for those of one video and may put one chunk's changes on the next; "
+        "remove it and use AR Pass Skip, which leaves out passes chunk by chunk.",
+    ),
+    Probe(
+        _windows,
+        "The {} node has no effect: an AR model samples one chunk after the other and looks back through its "
+        "memory. Remove it; AR KV Window says how far the model looks back.",
+    ),
+    Probe(
+        _compiled,
+        "{} of the whole model or of whole blocks has no effect while a video streams; AR Compile takes its place.",
+    ),
+)
+_SHIFT = Probe(
+    _shift,
+    "A model sampling node (ModelSamplingSD3, ...) has set a {}, which has no effect here: the noise levels are "
+    "those of the model's family.",
+)
