@@ -34,9 +34,6 @@ from .sampling_run import ChunkGrid, SamplingRun
 logger = logging.getLogger("dummy_forcing")
 
 NOISE_RULES = ("portable", "ComfyUI")
-_NEEDED = (
-    "AR streaming needs a video latent [batch, channels, frames, height, width], such as 'Empty AR Video Latent' makes"
-)
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,7 @@ class GuiderDenoiser:
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
         self._run.clock = clock
         x0 = self._guider(x, x.new_full((self.batch,), clock.sigma), **self._extra_args)
-        if not self._run.reached:
-            raise DummyForcingError(host.NOT_REACHED)
+        self._run.check_reached()
         if clock.frame_sigmas is not None:  # the guider knows one noise level for all frames
             x0 = torch.lerp(x, x0, sigmas_for(clock, x) / clock.sigma)
         return x0
@@ -134,6 +130,8 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         are only as long as a chunk. Noise levels below 1 say how much of it stays.
     anchor: for families with rollouts, see `stream_chunks`.
     context_noise, refine: as in `StreamConfig`.
+
+    `said` holds what the last sampling warned of: what other nodes have set and has no effect.
     """
 
     def __init__(
@@ -162,10 +160,16 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         self.stopped = stopped
         self.prompts = prompts
         self._running: PromptSchedule | None = None
+        self.said: tuple[str, ...] = ()
         self.source = source
         self.anchor = anchor
         self.context_noise = context_noise
         self.refine = refine
+
+    @property
+    def own_levels(self) -> bool:
+        """Whether a node of ours has planned the video, with the noise levels of the model's family."""
+        return self.total_frames is not None
 
     def chunk_grid(
         self, shape: tuple[int, ...], options: dict[str, Any], loop: FamilyLoop, sigmas: tuple[float, ...]
@@ -187,7 +191,6 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         """As `comfy.samplers.Sampler`."""
         if denoise_mask is not None:
             raise DummyForcingError("a noise mask cannot be used with AR streaming; remove the node that sets it")
-        _check_channels(noise.shape[1], host.causal_backbone(model_wrap.model_patcher).in_dim)
         options = extra_args["model_options"].setdefault("transformer_options", {})
         patch, levels = host.model_patch(model_wrap.model_patcher), tuple(sigmas.tolist())
         config = replace(self._config(tuple(noise.shape), options, patch.loop, levels), skip=patch.skip)
@@ -195,14 +198,14 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         source = self._noise(noise, extra_args.get("seed") or 0, config)
         progress = _Progress(callback, config)
         grid = self.chunk_grid(tuple(noise.shape), options, patch.loop, levels)
-        with host.open_run(model_wrap, extra_args, self, grid, len(sigmas) - 1, tuple(noise.shape)) as run:
+        with host.open_run(model_wrap, extra_args, self, grid, sigmas, tuple(noise.shape)) as run:
             denoiser = GuiderDenoiser(model_wrap, extra_args, run, noise)
             self._running = self._schedule(model_wrap, config)
             events = stream_chunks(denoiser, config, source, material, self._running, self.anchor)
             try:
                 chunks = self._collect(events, progress)
             finally:
-                self._running = None
+                self._running, self.said = None, tuple(run.said)
         progress.finish(chunks)
         # Noise levels may end above 0: the host wants what it can noise again to the same latents.
         return model_wrap.inner_model.model_sampling.inverse_noise_scaling(sigmas[-1], torch.cat(chunks, dim=2))
@@ -234,9 +237,9 @@ class ARStreamingSampler(comfy.samplers.Sampler):
         self, shape: tuple[int, ...], options: dict[str, Any], loop: FamilyLoop, sigmas: tuple[float, ...]
     ) -> StreamConfig:
         if len(shape) != 5:
-            raise DummyForcingError(f"the latent has the shape {list(shape)}; {_NEEDED}")
+            raise DummyForcingError(f"the latent has the shape {list(shape)}; {host.NEEDED_LATENT}")
         if (self.total_frames or shape[2]) == 1:  # what the host makes of an 'Empty Latent Image'
-            raise DummyForcingError(f"the latent is a single picture; {_NEEDED}")
+            raise DummyForcingError(f"the latent is a single picture; {host.NEEDED_LATENT}")
         opening = host.start_latents(options)
         return StreamConfig(
             sigmas=sigmas,
@@ -284,12 +287,6 @@ class ARStreamingSampler(comfy.samplers.Sampler):
             return HostNoise(noise, seed, config)
         given = self.total_frames is None and self.source is None and config.sigmas[0] < 1
         return FreshNoise(SeededNoise(seed)) if given and not noise.any() else SeededNoise(seed)
-
-
-def _check_channels(found: int, expected: int) -> None:
-    """Raises DummyForcingError for latents of another model."""
-    if found != expected:
-        raise DummyForcingError(f"the latent has {found} channels, the model's have {expected}; {_NEEDED}")
 
 
 class _Progress:

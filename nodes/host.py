@@ -7,8 +7,12 @@
   `SamplerARVideo` stands and how it cuts a video.
 * `transformer_options["ar_config"]["initial_latent"]`: the start image of `ARVideoI2V`.
 * `transformer_options["uuids"]`: tells conditional and unconditional passes apart.
+* `WrappersMP.OUTER_SAMPLE`: tells samplers that stream from those that do not.
 * `WrappersMP.SAMPLER_SAMPLE`: opens and closes the memories of one sampling.
 * `WrappersMP.PREPARE_SAMPLING`: makes the host leave room for keys and values.
+* `WrappersMP.APPLY_MODEL`: whether the model is run at all, where our forward is not reached.
+* `ModelPatcher.object_patches`, `wrappers`, `model_options` and `guider.conds`: what other nodes have set
+  (`other_nodes`), and that each prompt has a `uuid` of its own.
 * `CallbacksMP.ON_CLONE` and `ON_MATCH_MULTIGPU_CLONES`: bind the patches of a clone that has a module of its own
   (deep copies, further GPUs, `torch.compile` under dynamic VRAM) to that module.
 * `model_config.process_unet_state_dict_for_saving`: what ModelSave and CheckpointSave write of a model.
@@ -28,7 +32,7 @@ import functools
 import importlib
 import logging
 import math
-import re
+import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -55,9 +59,10 @@ from ..core.wan.compiled import compiled_parts
 from ..core.wan.forward import Home
 from ..core.wan.norms import computes_as_torch
 from ..core.wan.shape import PATCH
+from . import other_nodes
 from .model_patch import ModelPatch
 from .module_shape import shape_of
-from .sampling_run import ChunkGrid, SamplingRun
+from .sampling_run import NOT_REACHED, ChunkGrid, SamplingRun
 
 logger = logging.getLogger("dummy_forcing")
 
@@ -66,16 +71,16 @@ RUN_KEY = "dummy_forcing.run"
 PATCH_KEY = "dummy_forcing.patch"
 TOTAL_FRAMES_KEY = "dummy_forcing.total_frames"
 RECACHE_KEY = "dummy_forcing.recache_frames"
+STREAMS_KEY = "dummy_forcing.streams"  # whether the sampler at work is one that streams
 HEADS_KEY = "dummy_forcing.heads"  # on a MODEL: a function of (MODEL, HeadsFound), called when heads were measured
 USUAL_CHUNK = 3  # latent frames, where the sampler has not said yet
 USUAL_PASSES = 5  # of families that take several chunks at once
-NOT_REACHED = (
-    "another node has replaced the model's forward and does not hand on to Dummy Forcing's; remove that node, or "
-    "put it before the Dummy Forcing nodes"
+NEEDED_LATENT = (
+    "AR streaming needs a video latent [batch, channels, frames, height, width], such as 'Empty AR Video Latent' "
+    "makes"
 )
 _FORWARD, _INIT_CACHES = "diffusion_model.forward", "diffusion_model.init_kv_caches"
 _SAVED = "model_config.process_unet_state_dict_for_saving"
-_BYPASSED = re.compile(r"diffusion_model\.(forward_block|blocks\.\d+\.((self|cross)_attn\.)?forward)")
 _SYMBOLS = (
     ("comfy.ldm.wan.ar_model", "CausalWanModel.init_kv_caches"),
     ("comfy.ldm.common_dit", "pad_to_patch_size"),
@@ -160,7 +165,11 @@ def with_patch(model, patch: ModelPatch):
         add_when_saved(patched, record_of(causal_config(shape_of(backbone))))
     if patched.get_attachment(PATCH_KEY) is None:
         _bind(patched)
-    wrappers = {WrappersMP.SAMPLER_SAMPLE: _sample_with_run, WrappersMP.PREPARE_SAMPLING: _prepare_with_kv}
+    wrappers = {
+        WrappersMP.OUTER_SAMPLE: _sample_by,
+        WrappersMP.PREPARE_SAMPLING: _prepare_with_kv,
+        WrappersMP.SAMPLER_SAMPLE: _sample_with_run,
+    }
     for kind, wrapper in wrappers.items():
         patched.remove_wrappers_with_key(kind, PATCH_KEY)  # adding twice would run twice
         patched.add_wrapper_with_key(kind, PATCH_KEY, functools.partial(wrapper, patch))
@@ -243,6 +252,11 @@ class ChunkForward:
     ) -> Tensor:
         backbone, options = self._backbone(), transformer_options or {}
         run, state = options.get(RUN_KEY), options.get("ar_state")
+        if run is None and state is not None and isinstance(state["kv_caches"][0], _NoCache):
+            raise DummyForcingError(
+                "the sampler makes chunk after chunk, but not as Dummy Forcing knows it; use Stream AR Video, the "
+                "AR Streaming Sampler or SamplerARVideo"
+            )
         if run is None or (run.clock is None and state is None):
             below = self.below or type(backbone).forward.__get__(backbone)
             return below(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
@@ -298,7 +312,7 @@ def _computes_as_torch(norm: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def open_run(
-    guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid, passes: int, shape: tuple[int, ...]
+    guider, extra_args: dict[str, Any], sampler, grid: ChunkGrid, sigmas: Tensor, shape: tuple[int, ...]
 ) -> Iterator[SamplingRun]:
     """The run of a sampling under way: the one that a patch has opened, or a dense one of an unpatched model.
 
@@ -310,22 +324,33 @@ def open_run(
         return
     backbone = causal_backbone(guider.model_patcher)
     _check_sampling(guider.model_patcher, ModelPatch(), shape, grid)
-    with _attached(backbone), _running(guider, options, ModelPatch(), sampler, grid, passes) as run:
+    _leave_out_windows(extra_args["model_options"])
+    with _attached(backbone), _running(guider, options, ModelPatch(), sampler, grid, sigmas) as run:
         yield run
 
 
 @contextlib.contextmanager
 def _running(
-    guider, options: dict[str, Any], patch: ModelPatch, sampler, grid: ChunkGrid, passes: int
+    guider, options: dict[str, Any], patch: ModelPatch, sampler, grid: ChunkGrid, sigmas: Tensor
 ) -> Iterator[SamplingRun]:
     """Opens a `SamplingRun` where our forward finds it; closes it whatever happens."""
+    from comfy.patcher_extension import WrappersMP, add_wrapper_with_key
+
     model = guider.model_patcher
-    _warn_of_bypassed(model)
+    other_nodes.check_prompts(guider.conds, float(sigmas[0]), getattr(sampler, "context_noise", 0.0))
     listener = model.get_attachment(HEADS_KEY)
     heads_found = None if listener is None else functools.partial(listener, model)
-    run = options[RUN_KEY] = SamplingRun(patch, grid, passes, getattr(sampler, "observers", ()), heads_found)
+    observers, passes = getattr(sampler, "observers", ()), len(sigmas) - 1
+    run = options[RUN_KEY] = SamplingRun(patch, grid, passes, observers, heads_found)
+    add_wrapper_with_key(WrappersMP.APPLY_MODEL, PATCH_KEY, functools.partial(_apply, run), options)
+    _tell_prompts_apart(guider.conds)
+    own_levels = getattr(sampler, "own_levels", False)
+    found = _notices(model, causal_backbone(model).forward, own_levels)
+    for said in (*found, *other_nodes.prompt_notices(guider.conds)):
+        run.say(said)
     try:
         yield run
+        run.check_reached()
     finally:
         options.pop(RUN_KEY, None)
         run.close()
@@ -345,29 +370,88 @@ def _attached(backbone: nn.Module) -> Iterator[None]:
             backbone.forward = own
 
 
-def _warn_of_bypassed(patcher) -> None:
-    """Our forward calls the layers themselves: name what other packs have put around them."""
-    found = {name: patch for name, patch in patcher.object_patches.items() if _BYPASSED.fullmatch(name)}
-    forward = causal_backbone(patcher).forward
+def _apply(run: SamplingRun, executor, *args, **kwargs):
+    """APPLY_MODEL wrapper: the model is run, whether or not our forward is then reached."""
+    run.applied = True
+    return executor(*args, **kwargs)
+
+
+def _tell_prompts_apart(conds: dict[str, list[dict[str, Any]]]) -> None:
+    """ComfyUI copies a prompt with an area to the other side of CFG, its `uuid` too; memories go by that."""
+    seen = set()
+    for cond in (cond for group in conds.values() for cond in group):
+        if cond["uuid"] in seen:
+            cond["uuid"] = uuid.uuid4()
+        seen.add(cond["uuid"])
+
+
+def notices(model, own_levels: bool = False) -> list[str]:
+    """What other nodes have set on a MODEL that does nothing, or something else, while it streams: sentences.
+
+    own_levels: as in `other_nodes.notices`.
+    """
+    return _notices(model, model.get_model_object(_FORWARD), own_levels)
+
+
+def _notices(model, forward, own_levels: bool) -> list[str]:
+    """forward: that of the module, which may cover another pack's."""
+    objects = {name: patch for name, patch in model.object_patches.items() if name != _FORWARD}
     if isinstance(forward, ChunkForward) and forward.below:
-        found[_FORWARD] = forward.below
-    if found:
-        logger.warning(
-            "Dummy Forcing runs the model's layers itself and leaves out what other nodes have put around them: "
-            "%s. Remove these nodes or, if they wrap the whole forward, put them after the Dummy Forcing nodes.",
-            ", ".join(f"{name} ({_origin(patch)})" for name, patch in found.items()),
-        )
+        objects[_FORWARD] = forward.below
+    return other_nodes.notices(other_nodes.Found(objects, model.wrappers, model.model_options), own_levels)
 
 
-def _origin(patch) -> str:
-    """Where a patch comes from: its function's module and name, or its class's."""
-    known = patch if hasattr(patch, "__qualname__") else type(patch)
-    return f"{known.__module__}.{known.__qualname__}"
+def _streams(sampler) -> bool:
+    """Whether a sampler makes chunk after chunk: ours, ComfyUI's own, or one that takes the same option."""
+    from comfy.k_diffusion import sampling
+
+    function = getattr(sampler, "sampler_function", None)
+    known = function is not None and function is getattr(sampling, "sample_ar_video", None)
+    return known or hasattr(sampler, "chunk_grid") or "num_frame_per_block" in getattr(sampler, "extra_options", {})
+
+
+class _NoWindows:
+    """In the place of a context window handler: chunks are sampled whole."""
+
+    freenoise = False
+    dim = 0
+    context_length = math.inf
+
+    def should_use_context(self, *_) -> bool:
+        return False
+
+
+def _leave_out_windows(model_options: dict[str, Any]) -> None:
+    """For one sampling: windows over a chunk would hand its frames to the memory in pieces, and twice."""
+    if model_options.get("context_handler") is not None:
+        model_options["context_handler"] = _NoWindows()
+
+
+def _sample_by(patch: ModelPatch, executor, noise, latent_image, sampler, *args, **kwargs):
+    """OUTER_SAMPLE wrapper: the host has not loaded anything yet, and its options are those of this sampling."""
+    guider = executor.class_obj
+    if _streams(sampler):
+        expected = causal_backbone(guider.model_patcher).in_dim
+        if noise.ndim == 5 and noise.shape[1] != expected:
+            raise DummyForcingError(
+                f"the latent has {noise.shape[1]} channels, the model's have {expected}; {NEEDED_LATENT}"
+            )
+        _leave_out_windows(guider.model_options)
+        guider.model_options.setdefault("transformer_options", {})[STREAMS_KEY] = True
+    return executor(noise, latent_image, sampler, *args, **kwargs)
 
 
 def _sample_with_run(patch: ModelPatch, executor, guider, sigmas, extra_args, callback, noise, *args, **kwargs):
     """SAMPLER_SAMPLE wrapper: memories live exactly as long as one sampling, whatever ends it."""
     options, sampler = _transformer_options(extra_args), executor.class_obj
+    if not _streams(sampler):
+        logger.warning(
+            "%s makes all frames of a video at once: nothing streams, and what Dummy Forcing's nodes have set on "
+            "the model has no effect. Use Stream AR Video, or the AR Streaming Sampler or SamplerARVideo in "
+            "SamplerCustomAdvanced.",
+            getattr(getattr(sampler, "sampler_function", sampler), "__name__", type(sampler).__name__),
+        )
+        return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
     if patch.loop != COMMON and not hasattr(sampler, "chunk_grid"):
         logger.warning(
             "this model's family has a loop of its own, which only Stream AR Video and the AR Streaming Sampler "
@@ -376,7 +460,7 @@ def _sample_with_run(patch: ModelPatch, executor, guider, sigmas, extra_args, ca
         )
     grid = chunk_grid(sampler, tuple(noise.shape), options, patch.loop, tuple(sigmas.tolist()))
     _check_sampling(guider.model_patcher, patch, tuple(noise.shape), grid)
-    with _running(guider, options, patch, sampler, grid, passes=len(sigmas) - 1):
+    with _running(guider, options, patch, sampler, grid, sigmas):
         return executor(guider, sigmas, extra_args, callback, noise, *args, **kwargs)
 
 
@@ -413,9 +497,9 @@ def _prepare_with_kv(patch: ModelPatch, executor, model, noise_shape, conds, *ar
     It is linear in the number of frames, so it is asked for as many frames as one chunk and the keys and values
     together cost.
     """
-    if len(noise_shape) != 5:  # no video: the sampler will say so
-        return executor(model, noise_shape, conds, *args, **kwargs)
     options = (kwargs.get("model_options") or {}).get("transformer_options", {})
+    if len(noise_shape) != 5 or not options.get(STREAMS_KEY):  # no video, which the sampler will say, or no memory
+        return executor(model, noise_shape, conds, *args, **kwargs)
     batch, channels, frames, height, width = noise_shape
     layout = video_layout(model, noise_shape, options.get(TOTAL_FRAMES_KEY, frames))
     one, two = (model.model.memory_required([batch, channels, n, height, width]) for n in (1, 2))

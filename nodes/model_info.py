@@ -51,7 +51,8 @@ class ARModelInfoNode(io.ComfyNode):
         plan = plan_video(facts, width, height, length, steps, chunk_frames)
         memory = _forecast(model, plan)
         patch = [*_describe_patch(model), *_describe_selection(model, facts, plan)]
-        report = "\n".join([*_describe_model(facts), *patch, _describe_video(plan), *memory.lines])
+        beside = host.notices(model)
+        report = "\n".join([*_describe_model(facts), *patch, *beside, _describe_video(plan), *memory.lines])
         headline = show_result(memory.headline, cls.hidden.unique_id)
         return io.NodeOutput(report, ui={**ui.PreviewText(report).as_dict(), **headline})
 

@@ -16,6 +16,7 @@ from ..core.errors import DummyForcingError
 _BYPASSED = re.compile(r"diffusion_model\.(forward|forward_block|blocks\.\d+\.((self|cross)_attn\.)?forward)")
 _CACHE_KEYS = ("easycache", "lazycache")  # of the wrappers that ComfyUI's EasyCache and LazyCache add
 _READ = {"c_crossattn"}  # all that an AR pass takes of a prompt, besides where and how strongly it holds
+_CARRIED = ("control", "gligen", "concat_latent_image", "vace_frames")  # what other nodes put beside the text
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def prompt_notices(conds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str
     """The same for the prompts of a guider, as ComfyUI has prepared them."""
     names = set()
     for cond in (cond for group in conds.values() for cond in group):
-        names.update(name for name in ("control", "gligen") if cond.get(name) is not None)
+        names.update(name for name in _CARRIED if cond.get(name) is not None)
         names.update(set(cond.get("model_conds", ())) - _READ)
     if not names:
         return []
@@ -78,16 +79,17 @@ def check_prompts(conds: Mapping[str, Sequence[Mapping[str, Any]]], highest: flo
     Raises:
         DummyForcingError: nothing to go by, or a prompt that holds for a part of the denoising.
     """
-    if not any(conds.values()):
-        raise DummyForcingError("there is no prompt: the conditioning is empty; connect a text encoder")
+    if not conds.get("positive", any(conds.values())):
+        raise DummyForcingError("there is no prompt, the conditioning is empty; connect that of a text encoder")
     for name, cond in ((name, cond) for name, group in conds.items() for cond in group):
         if highest > cond.get("timestep_start", highest) or lowest < cond.get("timestep_end", lowest):
-            begin, end = (cond.get(f"{side}_percent", whole) for side, whole in (("start", 0.0), ("end", 1.0)))
+            begin = max(cond.get("start_percent", 0.0), cond.get("clip_start_percent", 0.0))
+            end = min(cond.get("end_percent", 1.0), cond.get("clip_end_percent", 1.0))
             raise DummyForcingError(
-                f"a {name} prompt holds only from {begin:g} to {end:g} of the denoising "
-                "(ConditioningSetTimestepRange), but a stream remembers every chunk under every prompt, from the "
-                "first pass to the clean one; set start to 0 and end to 1, or remove that node (for prompts that "
-                "change in the course of the video there is AR Prompt Schedule)"
+                f"a {name} prompt holds from {begin:g} to {end:g} of the denoising only, but every chunk is "
+                "remembered under every prompt, which has to be there from the first pass to the last; set start "
+                "to 0 and end to 1 in ConditioningSetTimestepRange, or remove that node or hook (AR Prompt "
+                "Schedule changes prompts in the course of a video)"
             )
 
 
@@ -148,7 +150,8 @@ _TABLE = (
     ),
     Probe(
         _wrapped,
-        "{} is around a part of the model that AR sampling does not go through, and has no effect; remove that node.",
+        "{} is around a part of the model that AR sampling does not go through, and has no effect; remove the node "
+        "that sets it.",
     ),
     Probe(
         _patches,

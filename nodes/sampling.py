@@ -35,12 +35,13 @@ def run_stream(
     given: Material = NOTHING,
     prompts: PromptPlan = NO_LATER_PROMPTS,
     anchor: ImageAnchor | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Sample a video under a guider of its own and hand every event to the consumer.
 
     The guider is given latents of one chunk, so that nothing grows with the length. VAEs given here are loaded
     together with the model and stay loaded, so that chunks can be decoded in between. `given` are raw latents as
     a VAE makes them; `keep_partial` and `stopped` are as in `ARStreamingSampler`, the others as in `stream_chunks`.
+    Returns what the log has warned of, in sentences.
     """
     patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})
@@ -70,3 +71,4 @@ def run_stream(
         refine=plan.refine,
     )
     guider.sample(torch.zeros_like(latent), latent, sampler, torch.tensor(plan.sigmas), seed=seed)
+    return sampler.said

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import DummyForcingError
 from ..core.memory.clock import ChunkClock
 from ..core.memory.config import VideoLayout, build_memory
 from ..core.memory.keep import KeepPolicy
 from ..core.memory.memory import AttentionObserver, Cut, Memory, MemoryStatus
 from ..core.stream.broken import check_chunk
-from ..core.stream.config import whole_chunks
+from ..core.stream.config import up_to_whole_chunks
 from ..core.stream.denoiser import timesteps_for
 from ..core.stream.pass_skip import PassSkipRun
 from ..core.stream.prompts import check_text
@@ -27,6 +28,24 @@ from .model_patch import ModelPatch
 
 logger = logging.getLogger("dummy_forcing")
 
+NOT_REACHED = (
+    "another node has replaced the model's forward and does not hand on to Dummy Forcing's; remove that node, or "
+    "put it before the Dummy Forcing nodes"
+)
+_NOT_RUN = (
+    "the model was not run at all: another node answers in its place (a cache of passes, a guider of its own); "
+    "remove that node"
+)
+_LEFT_OUT = (
+    "a prompt took part in some passes only, so that nothing is remembered of the chunks before under it; another "
+    "node leaves it out, such as CFG Override for a part of the steps: let CFG be the same in all passes, or "
+    "remove that node"
+)
+_TWICE = (
+    "Another node runs the model once more in a pass (guidance that skips layers or changes attention, such as "
+    "SkipLayerGuidanceDiT). An AR model takes no patches of its blocks, so that this only costs time; remove that "
+    "node."
+)
 NOTHING_HELD = MemoryStatus(bytes=0, history_frames=0.0, roles=None, masses=None)
 
 
@@ -43,7 +62,7 @@ class ChunkGrid:
     @property
     def whole_frames(self) -> int | None:
         """The total, as if the last chunk were a whole one: what must fit into a memory."""
-        return whole_chunks(self.total_frames, self.first_frames, self.chunk_frames)
+        return up_to_whole_chunks(self.total_frames, self.first_frames, self.chunk_frames)
 
     def layout(self, batch: int, tokens: tuple[int, int], dtype: torch.dtype, device: torch.device) -> VideoLayout:
         """What a memory must know; tokens are the rows and columns of a frame's."""
@@ -98,12 +117,20 @@ class SamplingRun:
         self._observers = observers
         self._heads_found = heads_found
         self._told: Tensor | None = None  # the masses told last
+        self.applied = self._reached = False
+        self.said: list[str] = []
         self._branches: dict[Hashable, _Branch] = {}
 
-    @property
-    def reached(self) -> bool:
-        """Whether any pass has come here yet."""
-        return bool(self._branches)
+    def say(self, sentence: str) -> None:
+        """Warn in the log, once in a sampling; `said` is for reports."""
+        if sentence not in self.said:
+            self.said.append(sentence)
+            logger.warning("%s", sentence)
+
+    def check_reached(self) -> None:
+        """Raises DummyForcingError where no pass has come here yet; `applied` tells why."""
+        if not self._reached:
+            raise DummyForcingError(NOT_REACHED if self.applied else _NOT_RUN)
 
     @property
     def status(self) -> MemoryStatus:
@@ -145,6 +172,7 @@ class SamplingRun:
     def restart(self, first_chunk: int, new_prompt: bool) -> None:
         """As `Memory.restart`, for all conditionings."""
         for branch in self._branches.values():
+            branch.remembered = 0
             branch.memory.restart(first_chunk, new_prompt=new_prompt)
 
     def rewind(self, cut: Cut, next_chunk: int) -> bool:
@@ -173,14 +201,23 @@ class SamplingRun:
         if branch.prompt is None:
             branch.prompt = encode_prompt(backbone, context)
         clock = self.clock or branch.derive_clock(x, timestep, start_frame)
+        if clock is branch.seen:
+            self.say(_TWICE)
+            if clock.clean:  # it has been remembered
+                return branch.flow
+        elif not clock.clean and branch.remembered != clock.memory_frame:
+            raise DummyForcingError(_LEFT_OUT)
         if clock.clean and self.clock is None:  # our own loop looks itself
             check_chunk(x, clock.chunk)
         if clock.frame_sigmas is not None:
             timestep = timesteps_for(clock, x)
         home = replace(home, attention=branch.memory.prompt_attention(home.attention, clock))
-        flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home, branch.skip)
+        skip = None if clock is branch.seen else branch.skip
+        flow = forward_chunk(backbone, x, timestep, branch.prompt, branch.memory, clock, home, skip)
+        branch.seen = clock
         if clock.clean:
             branch.memory.commit(clock)
+            branch.remembered, branch.flow = clock.memory_frame + clock.frames, flow
             self._tell_heads(x, context)
         return flow
 
@@ -194,6 +231,7 @@ class SamplingRun:
         self._heads_found(HeadsFound(status.masses, status.roles, self.patch.memory.keep, *sizes))
 
     def _begin(self, backbone: nn.Module, x: Tensor, context: Tensor) -> _Branch:
+        self._reached = True
         check_text(context, backbone.text_dim)
         prompt = encode_prompt(backbone, context)
         skip = self.patch.skip
@@ -224,19 +262,28 @@ class _PassAttention:
 
 @dataclass
 class _Branch:
-    """One conditioning under way; `prompt` is None where it has to be encoded anew."""
+    """One conditioning under way.
+
+    prompt: None where it has to be encoded anew. last: the clock that was derived last. seen: the pass that came
+    last. remembered: latent frames committed, as the memory counts. flow: of the clean pass that came last.
+    """
 
     memory: Memory
     prompt: PromptKV | None
     attention: _PassAttention
     skip: PassSkipRun | None = None
     last: ChunkClock | None = None
+    seen: ChunkClock | None = None
+    remembered: int = 0
+    flow: Tensor | None = None
 
     def derive_clock(self, x: Tensor, timestep: Tensor, start_frame: int) -> ChunkClock:
         """The clock of a sampler that has none: a chunk ends where the start frame moves on, t = 0 is clean."""
         last = self.last
         same = last is not None and last.start_frame == start_frame
         sigma = float(timestep[0]) / TRAINING_STEPS
+        if same and last.sigma == sigma:
+            return last  # the same pass once more
         self.last = ChunkClock(
             chunk=0 if last is None else last.chunk + (not same),
             start_frame=start_frame,

@@ -209,7 +209,7 @@ class StreamARVideo(io.ComfyNode):
             view = LiveView(model, cls.hidden.unique_id, config, live=live, light=light)
             output = _Recording(view, video, light or own, keep_latents, config, encode)
             with contextlib.closing(output) as recording:
-                run_stream(
+                warnings = run_stream(
                     model,
                     positive,
                     plan,
@@ -229,7 +229,7 @@ class StreamARVideo(io.ComfyNode):
         # Not as "images": the frontend would take the last preview, which stays on the node, for this video.
         made = {"video": [ui.SavedResult(file, subfolder, io.FolderType.temp)], **live.output}
         clip, run = InputImpl.VideoFromFile(str(path)), VideoRun(str(path), report)
-        return io.NodeOutput(clip, latents, _describe(report, lost), run, ui=made)
+        return io.NodeOutput(clip, latents, _describe(report, [*lost, *warnings]), run, ui=made)
 
 
 class _Recording:
@@ -304,8 +304,9 @@ def _given(
     return Material(opening, latents[:, :, : plan.latent_frames]), lost
 
 
-def _describe(report: RunReport, lost: list[str]) -> str:
-    lines = [describe_run(report), *lost]
+def _describe(report: RunReport, notes: list[str]) -> str:
+    """notes: what was given and is not in the video, and what other nodes have set and has no effect."""
+    lines = [describe_run(report), *notes]
     if report.roles is not None:
         lines.append(describe_roles(report.roles))
     return "\n".join(lines)

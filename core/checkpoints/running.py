@@ -26,7 +26,7 @@ class FamilyLoop:
     rollout: Rollout | None = None
 
     def options(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
-        """For a `StreamConfig` with these noise levels; only from pure noise to clean has the first chunk its own."""
+        """For a `StreamConfig` with these noise levels; only from pure noise to clean has a first chunk its own."""
         first = self.first_sigmas if (sigmas[0], sigmas[-1]) == (1, 0) else None
         return {"first_sigmas": first, "rolling": self.rolling, "rollout": self.rollout}
 

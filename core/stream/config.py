@@ -109,8 +109,8 @@ class StreamConfig:
             )
         if self.sigmas[-1]:
             raise DummyForcingError(
-                f"Rolling Forcing's chunks leave the window when they are clean, but the noise levels {self.sigmas} "
-                "end above 0; give all of them, in one piece"
+                f"Rolling Forcing's chunks leave the window when they are clean, but the noise levels end with "
+                f"{self.sigmas[-1]:g}; give all of them, down to 0"
             )
 
     def _check_classification(self, rollout: Rollout) -> None:
@@ -232,7 +232,7 @@ class StreamConfig:
             batch=like.shape[0],
             tokens_per_frame=self.tokens_per_frame,
             chunk_frames=self.chunk_frames,
-            total_frames=whole_chunks(self.memory_frames, self.first_frames, self.chunk_frames),
+            total_frames=up_to_whole_chunks(self.memory_frames, self.first_frames, self.chunk_frames),
             dtype=like.dtype,
             device=like.device,
             first_frames=self.first_frames,
@@ -258,7 +258,7 @@ def frames_of_a_pass(chunk_frames: int, denoising_passes: int, rolling: bool) ->
     return chunk_frames * denoising_passes if rolling else chunk_frames
 
 
-def whole_chunks(total_frames: int | None, first_frames: int, chunk_frames: int) -> int | None:
+def up_to_whole_chunks(total_frames: int | None, first_frames: int, chunk_frames: int) -> int | None:
     """Latent frames of a video as if its last chunk were a whole one: what must fit into a memory."""
     if total_frames is None:
         return None
@@ -266,7 +266,7 @@ def whole_chunks(total_frames: int | None, first_frames: int, chunk_frames: int)
 
 
 def check_levels(levels: tuple[float, ...]) -> None:
-    """Raises DummyForcingError unless there are two noise levels or more that fall, from at most 1 to 0 or above."""
+    """Raises DummyForcingError unless there are two noise levels or more, falling from at most 1 to 0 or above."""
     falling = all(a > b for a, b in itertools.pairwise(levels))
     if len(levels) < 2 or not (levels[-1] >= 0 and levels[0] <= 1 and falling):
         raise DummyForcingError(

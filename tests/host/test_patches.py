@@ -293,7 +293,9 @@ def test_an_empty_latent_image_is_told_what_is_needed(golden_model, patch, batch
     from nodes import EmptyLatentImage
 
     (latent,) = EmptyLatentImage().generate(96, 64, batch)
-    with pytest.raises(DummyForcingError, match=r"single picture; AR streaming needs a video.*Empty AR Video Latent"):
+    with pytest.raises(
+        DummyForcingError, match=r"single picture; AR streaming needs a video.*Empty AR Video Latent"
+    ):
         custom(patch(golden_model), our_sampler(), sigmas_of(golden_model), latent)
 
 

@@ -267,7 +267,10 @@ def test_two_videos_may_run_in_turn(tiny_wan):
         ({"chunk_frames": 0}, "chunks of 0 latent frames: expected at least 1"),
         ({"total_frames": 0}, "a length of 0 latent frames cannot be cut into chunks of 3"),
         ({"total_frames": -3}, "use 3 or 6 latent frames, which are 9 or 21 video frames"),
-        ({"total_frames": 10}, "cannot be cut into chunks of 3; use 9 or 12 latent frames, which are 33 or 45 video frames"),
+        (
+            {"total_frames": 10},
+            "cannot be cut into chunks of 3; use 9 or 12 latent frames, which are 33 or 45 video frames",
+        ),
         ({"total_frames": 0, "ragged": True}, "use 3 or 6 latent frames"),
         ({"total_frames": 10, "ragged": True, "rolling": True}, "use 9 or 12 latent frames"),
         ({"sigmas": (1.0, 0.5), "rolling": True}, "Rolling Forcing's chunks"),
