@@ -427,5 +427,5 @@ def test_a_latent_that_is_no_video_is_refused_also_by_a_patched_model(golden_mod
 @pytest.mark.parametrize("patch", [dense, forced])
 def test_a_prompt_of_another_text_encoder_is_refused(toy, patch, sampler, sample):
     """The golden model's prompt has 32 channels, the toy world's 16."""
-    with pytest.raises(DummyForcingError, match=r"32 channels, the model's 16; use umT5.*Toy World"):
+    with pytest.raises(DummyForcingError, match=r"32 wide, the model's 16; use umT5.*Toy World"):
         sample(patch(toy), sampler, frames=3)
