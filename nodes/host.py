@@ -32,7 +32,6 @@ import functools
 import importlib
 import logging
 import math
-import uuid
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -324,7 +323,7 @@ def open_run(
         return
     backbone = causal_backbone(guider.model_patcher)
     _check_sampling(guider.model_patcher, ModelPatch(), shape, grid)
-    _leave_out_windows(extra_args["model_options"])
+    other_nodes.leave_out_windows(extra_args["model_options"])
     with _attached(backbone), _running(guider, options, ModelPatch(), sampler, grid, sigmas) as run:
         yield run
 
@@ -343,7 +342,7 @@ def _running(
     observers, passes = getattr(sampler, "observers", ()), len(sigmas) - 1
     run = options[RUN_KEY] = SamplingRun(patch, grid, passes, observers, heads_found)
     add_wrapper_with_key(WrappersMP.APPLY_MODEL, PATCH_KEY, functools.partial(_apply, run), options)
-    _tell_prompts_apart(guider.conds)
+    other_nodes.tell_prompts_apart(guider.conds)
     own_levels = getattr(sampler, "own_levels", False)
     found = _notices(model, causal_backbone(model).forward, own_levels)
     for said in (*found, *other_nodes.prompt_notices(guider.conds)):
@@ -376,15 +375,6 @@ def _apply(run: SamplingRun, executor, *args, **kwargs):
     return executor(*args, **kwargs)
 
 
-def _tell_prompts_apart(conds: dict[str, list[dict[str, Any]]]) -> None:
-    """ComfyUI copies a prompt with an area to the other side of CFG, its `uuid` too; memories go by that."""
-    seen = set()
-    for cond in (cond for group in conds.values() for cond in group):
-        if cond["uuid"] in seen:
-            cond["uuid"] = uuid.uuid4()
-        seen.add(cond["uuid"])
-
-
 def notices(model, own_levels: bool = False) -> list[str]:
     """What other nodes have set on a MODEL that does nothing, or something else, while it streams: sentences.
 
@@ -410,23 +400,6 @@ def _streams(sampler) -> bool:
     return known or hasattr(sampler, "chunk_grid") or "num_frame_per_block" in getattr(sampler, "extra_options", {})
 
 
-class _NoWindows:
-    """In the place of a context window handler: chunks are sampled whole."""
-
-    freenoise = False
-    dim = 0
-    context_length = math.inf
-
-    def should_use_context(self, *_) -> bool:
-        return False
-
-
-def _leave_out_windows(model_options: dict[str, Any]) -> None:
-    """For one sampling: windows over a chunk would hand its frames to the memory in pieces, and twice."""
-    if model_options.get("context_handler") is not None:
-        model_options["context_handler"] = _NoWindows()
-
-
 def _sample_by(patch: ModelPatch, executor, noise, latent_image, sampler, *args, **kwargs):
     """OUTER_SAMPLE wrapper: the host has not loaded anything yet, and its options are those of this sampling."""
     guider = executor.class_obj
@@ -436,7 +409,7 @@ def _sample_by(patch: ModelPatch, executor, noise, latent_image, sampler, *args,
             raise DummyForcingError(
                 f"the latent has {noise.shape[1]} channels, the model's have {expected}; {NEEDED_LATENT}"
             )
-        _leave_out_windows(guider.model_options)
+        other_nodes.leave_out_windows(guider.model_options)
         guider.model_options.setdefault("transformer_options", {})[STREAMS_KEY] = True
     return executor(noise, latent_image, sampler, *args, **kwargs)
 

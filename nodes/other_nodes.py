@@ -1,15 +1,18 @@
 """What other nodes have set on a MODEL or a prompt that does nothing, or something else, while a video streams.
 
 One table for the log at the start of a sampling and for the reports of nodes. Each row says what is found and, in a
-sentence, what becomes of it and what to do. `host` gathers what the rows look at.
+sentence, what becomes of it and what to do. `host` gathers what the rows look at. What would break a stream is
+refused here, or left out of one sampling.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from ..core.errors import DummyForcingError
 
@@ -93,26 +96,52 @@ def check_prompts(conds: Mapping[str, Sequence[Mapping[str, Any]]], highest: flo
             )
 
 
-def origin(patch) -> str:
+def tell_prompts_apart(conds: dict[str, list[dict[str, Any]]]) -> None:
+    """ComfyUI copies a prompt with an area to the other side of CFG, its `uuid` too; memories go by that."""
+    seen = set()
+    for cond in (cond for group in conds.values() for cond in group):
+        if cond["uuid"] in seen:
+            cond["uuid"] = uuid4()
+        seen.add(cond["uuid"])
+
+
+class _NoWindows:
+    """In the place of a context window handler: chunks are sampled whole."""
+
+    freenoise = False
+    dim = 0
+    context_length = math.inf
+
+    def should_use_context(self, *_) -> bool:
+        return False
+
+
+def leave_out_windows(model_options: dict[str, Any]) -> None:
+    """For one sampling: windows over a chunk would hand its frames to the memory in pieces, and twice."""
+    if model_options.get("context_handler") is not None:
+        model_options["context_handler"] = _NoWindows()
+
+
+def _origin(patch) -> str:
     """Where a patch comes from: its function's module and name, or its class's."""
     known = patch if hasattr(patch, "__qualname__") else type(patch)
     return f"{known.__module__}.{known.__qualname__}"
 
 
 def _layers(found: Found) -> Iterator[str]:
-    return (f"{name} ({origin(patch)})" for name, patch in found.objects.items() if _BYPASSED.fullmatch(name))
+    return (f"{name} ({_origin(patch)})" for name, patch in found.objects.items() if _BYPASSED.fullmatch(name))
 
 
 def _wrapped(found: Found) -> Iterator[str]:
     by_key = found.wrappers.get("diffusion_model", {})
-    return (origin(each) for key, made in by_key.items() if key not in _CACHE_KEYS for each in made)
+    return (_origin(each) for key, made in by_key.items() if key not in _CACHE_KEYS for each in made)
 
 
 def _patches(found: Found) -> Iterator[str]:
     for kind, made in found.transformer.get("patches", {}).items():
-        yield from (f"{kind} ({origin(each)})" for each in made)
+        yield from (f"{kind} ({_origin(each)})" for each in made)
     for made in found.transformer.get("patches_replace", {}).values():
-        yield from (f"{' '.join(map(str, place))} ({origin(each)})" for place, each in made.items())
+        yield from (f"{' '.join(map(str, place))} ({_origin(each)})" for place, each in made.items())
     if found.transformer.get("rope_options"):
         yield "rope_options (Scale RoPE)"
 
