@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -26,6 +27,11 @@ def free_bytes(device: torch.device) -> int | None:
         return torch.cuda.mem_get_info(device)[0] + unused
     found = [each for each in (_free_ram(), _free_in_container(_CGROUPS)) if each is not None]
     return min(found, default=None)
+
+
+def lent_to_gpu(ram: int, platform: str = sys.platform) -> int:
+    """Of so many bytes of RAM, those that drivers give to a full GPU: on Windows half of them, slow as they are."""
+    return ram // 2 if platform == "win32" else 0
 
 
 def _free_ram() -> int | None:

@@ -44,7 +44,7 @@ from ..core.checkpoints.normal import causal_config
 from ..core.checkpoints.record import record_of
 from ..core.checkpoints.running import COMMON, FamilyLoop
 from ..core.errors import DummyForcingError
-from ..core.free_memory import free_bytes
+from ..core.free_memory import free_bytes, lent_to_gpu
 from ..core.memory.config import MemoryConfig, VideoLayout
 from ..core.memory.forecast import forecast_kv
 from ..core.stream.config import StreamConfig
@@ -528,8 +528,10 @@ def check_room(model, patch: ModelPatch, layout: VideoLayout, decoder: Streaming
     from comfy.model_management import get_total_memory
 
     backbone, device = causal_backbone(model), layout.device
-    on_cpu = device.type == "cpu"
-    room, where = (free_bytes(device), "the computer") if on_cpu else (get_total_memory(device), "the GPU")
+    if device.type == "cpu":
+        room, where = free_bytes(device), "the computer"
+    else:
+        room, where = get_total_memory(device) + lent_to_gpu(get_total_memory(torch.device("cpu"))), "the GPU"
     check_demand(
         Demand(backbone, backbone.dim, backbone.ffn_dim, patch.memory, layout, decoder), room, where, _WORDS
     )

@@ -19,10 +19,10 @@ def whole_chunks(latents: int, chunk: int, opening: int = 0) -> int:
     return opening + max(0, latents - opening) // chunk * chunk
 
 
-def fitting_lengths(latents: int, chunk: int, opening: int = 0) -> tuple[int, ...]:
-    """The lengths of whole chunks next to one that does not fit, at least one chunk each: one or two of them."""
-    below = whole_chunks(latents, chunk, opening)
-    return tuple(length for length in (below, below + chunk) if length > opening)
+def fitting_lengths(latents: int, chunk: int, opening: int = 0) -> tuple[int, int]:
+    """The two lengths of whole chunks, at least one of them, next to one that does not fit."""
+    below = max(opening + chunk, whole_chunks(latents, chunk, opening))
+    return below, below + chunk
 
 
 def length_from_source(source: int, wanted: int | None, chunk: int, opening: int, what: str, words: Words) -> int:

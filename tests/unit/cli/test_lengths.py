@@ -25,8 +25,8 @@ def test_latents_are_whole_chunks_or_the_nearest_are_named(latents, chunk):
     with pytest.raises(DummyForcingError) as error:
         count_latents(latents, None, 21, chunk)
     named = [int(word) for word in str(error.value).split("--latents ")[1].split(" or ")]
-    assert all(each % chunk == 0 and 0 < abs(each - latents) < chunk and each > 0 for each in named)
-    assert len(named) == (1 if latents < chunk else 2)
+    assert len(named) == 2 and all(each % chunk == 0 and count_latents(each, None, 21, chunk) for each in named)
+    assert named[0] == chunk > latents or named[0] < latents < named[1]
 
 
 def test_default_and_known_lengths():

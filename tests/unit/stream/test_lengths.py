@@ -15,9 +15,9 @@ def from_source(source, wanted, chunk, opening):
 @given(lengths, chunks, openings)
 def test_the_nearest_lengths_of_whole_chunks(latents, chunk, opening):
     found = fitting_lengths(latents, chunk, opening)
-    assert 1 <= len(found) <= 2
     assert all(length > opening and (length - opening) % chunk == 0 for length in found)
-    assert len(found) == 1 or found[0] <= latents < found[1] == found[0] + chunk
+    assert found[1] == found[0] + chunk > latents
+    assert found[0] <= max(latents, opening + chunk)
 
 
 @given(lengths, chunks, openings)

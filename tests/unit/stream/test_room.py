@@ -102,3 +102,9 @@ def test_free_memory_of_a_container(tmp_path):
     assert free_memory._free_in_container(tmp_path) is None
     (tmp_path / "memory.max").write_text("1000\n")
     assert free_memory._free_in_container(tmp_path) == 1000 - 700 + 150
+
+
+def test_windows_lends_a_gpu_half_of_the_ram():
+    from dummy_forcing.core.free_memory import lent_to_gpu
+
+    assert (lent_to_gpu(1000, "win32"), lent_to_gpu(1000, "linux")) == (500, 0)
