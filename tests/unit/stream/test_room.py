@@ -60,7 +60,7 @@ def test_what_fits_exactly_is_accepted_and_one_byte_less_is_not(short):
 sides = st.integers(1, 512)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(sides, sides, st.integers(1, 40), st.floats(1e-4, 1.0))
 def test_advice_fits_when_it_is_typed(rows, columns, chunks, share):
     """And nearly fills what there is: the next larger size would not fit."""
