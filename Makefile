@@ -53,6 +53,7 @@ test-browser:
 	$(SERVED) --comfyui=--cache-lru=500 node tests/web/browser/results.mjs {url} out/browser/results
 	$(SERVED) node tests/web/browser/compare.mjs {url} out/browser/compare
 	$(SERVED) node tests/web/browser/numbers.mjs {url} out/browser/numbers
+	$(SERVED) node tests/web/browser/errors.mjs {url} out/browser/errors
 	$(SERVED) node tests/web/browser/languages.mjs {url} out/browser/languages
 	$(SERVED) node tests/web/browser/templates.mjs {url} out/browser/templates
 

@@ -1,8 +1,44 @@
 """The one exception type that users are meant to see."""
 
+from __future__ import annotations
+
+from typing import ClassVar
+
 
 class DummyForcingError(ValueError):
-    """Bad input: the message says in one line what is wrong, what was expected and what to do.
+    """Bad input: the message says in one line what is wrong, what was expected and, behind the last "; ", what to
+    do.
 
     The CLI prints it and exits with code 2; nodes hand it to the host as is.
+
+    Attributes:
+        remedy_first: say what to do before what is wrong. Set by a host that shows the beginning of messages only.
     """
+
+    # Hosts show the module before the message: by its own name it would begin with the user's folders.
+    __module__ = "dummy_forcing"
+
+    remedy_first: ClassVar[bool] = False
+
+    @property
+    def message(self) -> str:
+        """As it was written, to be part of another message."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return put_remedy_first(self.message) if self.remedy_first else self.message
+
+    def __reduce__(self):
+        return _error, self.args, self.__dict__ or None  # pickle would look for the class in `__module__`
+
+
+def put_remedy_first(message: str) -> str:
+    """Turns "what is wrong; what to do" into "what to do: what is wrong"; leaves a message without a remedy."""
+    wrong, between, remedy = message.rpartition("; ")
+    if not between or remedy.count("(") != remedy.count(")"):  # it was in brackets, part of what is wrong
+        return message
+    return f"{remedy.removesuffix('.')}: {wrong}"
+
+
+def _error(*args: str) -> DummyForcingError:
+    return DummyForcingError(*args)

@@ -111,7 +111,7 @@ def fit_preset(
     try:
         preset.skip.check(passes)
     except DummyForcingError as error:
-        return FittedPreset(memory, None, (f"all passes are computed: {error}",))
+        return FittedPreset(memory, None, (f"all passes are computed: {error.message}",))
     return FittedPreset(memory, preset.skip)
 
 

@@ -6,6 +6,7 @@ import logging
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..core.errors import DummyForcingError
 from .host import NEEDED, missing_symbols
 
 logger = logging.getLogger("dummy_forcing")
@@ -27,6 +28,7 @@ class DummyForcingExtension(ComfyExtension):
         if not self._missing:
             from .head_profiles import register_folder
 
+            DummyForcingError.remedy_first = True  # of long messages, ComfyUI shows the beginning
             register_folder()
             _add_routes()
 

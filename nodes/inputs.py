@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ..core.heads.forced import EXAMPLE
 from ..core.stream.seeds import MOST_SEED
 
-# Of the arrows of every share, strength and threshold. Of a number that is typed, frontends keep as many decimals as
+# Of the arrows of every share, strength and threshold. Frontends keep as many decimals of a number that is typed as
 # the step has: three here.
 FINE_STEP = 0.005
 

@@ -77,7 +77,7 @@ def _with_linears(model, fp8: bool):
     try:
         model = in_fp8(model)
     except DummyForcingError as error:
-        return model, f"as loaded: {error}"
+        return model, f"as loaded: {error.message}"
     computed = comfy.model_management.supports_fp8_compute(model.load_device)
     return model, "FP8" if computed else "FP8, which saves memory on this device and no time"
 

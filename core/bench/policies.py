@@ -57,7 +57,7 @@ def parse_policy(text: str) -> MemoryConfig:
             slots[slot] = parse(values)
         return MemoryConfig(_parse_keep(*kept.split(":")), **slots)
     except DummyForcingError as error:
-        raise DummyForcingError(f"policy {text}: {error}") from error
+        raise DummyForcingError(f"policy {text}: {error.message}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DummyForcingError(f"unknown policy {text!r}; expected {SYNTAX}") from error
 

@@ -41,7 +41,7 @@ def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], wha
     try:
         shape = WanShape.from_state_dict(state, heads)
     except DummyForcingError as error:
-        raise DummyForcingError(f"{what} cannot be loaded: {error}") from error
+        raise DummyForcingError(f"{what} cannot be loaded: {error.message}") from error
     except (ValueError, IndexError) as error:  # tensors of the right names with too few dimensions
         raise DummyForcingError(
             f"{what} has damaged tensors ({error}); use an unchanged Wan 2.1 checkpoint"

@@ -128,7 +128,7 @@ def _family(
     except DummyForcingError as error:
         if chosen != AUTO:
             raise
-        return None, str(error)
+        return None, error.message
     return found.family, found.reason
 
 

@@ -109,7 +109,7 @@ def _outline(
     except DummyForcingError as error:
         kind = kind_of(state)
         which = "cannot be loaded" if kind in (None, DECODER) else f"is {kind}"
-        raise DummyForcingError(f"{what} {which}: {error}") from error
+        raise DummyForcingError(f"{what} {which}: {error.message}") from error
     with torch.device("meta"):
         model = build(shape)
     expected = model.state_dict()

@@ -46,7 +46,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except DummyForcingError as error:
         if not path.is_file():
             raise
-        raise DummyForcingError(f"{error}; {_EXPECTED}") from error
+        raise DummyForcingError(f"{error.message}; {_EXPECTED}") from error
 
 
 def _choose(tensors: Mapping[str, Tensor], path: Path) -> Tensor:

@@ -187,6 +187,6 @@ def _from_parts(
             samples=tensors.get("samples"),
         )
     except DummyForcingError as error:
-        raise DummyForcingError(f"{path}: {error}; {_AGAIN}.") from error
+        raise DummyForcingError(f"{path}: {error.message}; {_AGAIN}.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DummyForcingError(f"{path} is a damaged head profile ({error!r}); {_AGAIN}.") from error

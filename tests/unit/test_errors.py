@@ -1,0 +1,49 @@
+import copy
+import pickle
+
+import pytest
+
+from dummy_forcing.core.errors import DummyForcingError, put_remedy_first
+
+MESSAGE = "a length of 10 frames does not fit chunks of 3 latent frames; use 9 or 21"
+TURNED = "use 9 or 21: a length of 10 frames does not fit chunks of 3 latent frames"
+
+
+@pytest.fixture
+def remedy_first(monkeypatch):
+    monkeypatch.setattr(DummyForcingError, "remedy_first", True)
+
+
+def test_a_message_is_as_it_was_written():
+    error = DummyForcingError(MESSAGE)
+    assert str(error) == f"{error}" == error.message == MESSAGE
+
+
+def test_a_host_may_ask_for_the_remedy_first(remedy_first):
+    error = DummyForcingError(MESSAGE)
+    assert str(error) == f"{error}" == TURNED and error.message == MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("message", "turned"),
+    [
+        ("it broke", "it broke"),
+        ("a; b; use c", "use c: a; b"),
+        ("x is damaged; profile it again.", "profile it again: x is damaged"),
+        ("cannot read x (no header; no end)", "cannot read x (no header; no end)"),
+        ("a is 3; expected 4 (or 5)", "expected 4 (or 5): a is 3"),
+        ("", ""),
+    ],
+)
+def test_the_remedy_is_what_follows_the_last_semicolon(message, turned):
+    assert put_remedy_first(message) == turned
+
+
+def test_hosts_show_a_short_type():
+    assert f"{DummyForcingError.__module__}.{DummyForcingError.__qualname__}" == "dummy_forcing.DummyForcingError"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_it_can_be_copied_and_sent_to_another_process(again):
+    error = again(DummyForcingError(MESSAGE))
+    assert type(error) is DummyForcingError and error.args == (MESSAGE,)
