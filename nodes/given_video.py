@@ -97,7 +97,7 @@ def read_given(given: Any, what: str, keep_frames: bool) -> GivenVideo | None:
             return GivenVideo(what, frames=given[..., :3], reading=Reading.whole(clip, len(given)))
         return GivenVideo(what, None, *read_clip(clip, None if keep_frames else FRAME_RATE))
     except DummyForcingError as error:
-        raise DummyForcingError(f"{what}: {error}") from error
+        raise DummyForcingError(f"{what}: {error.message}") from error
 
 
 def _samples(latent: dict, what: str) -> Tensor:
