@@ -1,7 +1,8 @@
-"""The one exception type that users are meant to see."""
+"""What users are meant to see of an error."""
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar
 
 
@@ -20,6 +21,11 @@ class DummyForcingError(ValueError):
 
     remedy_first: ClassVar[bool] = False
 
+    _defined_in: ClassVar[str] = __name__
+
+    def __init_subclass__(cls) -> None:
+        cls._defined_in, cls.__module__ = cls.__module__, DummyForcingError.__module__
+
     @property
     def message(self) -> str:
         """As it was written, to be part of another message."""
@@ -29,7 +35,8 @@ class DummyForcingError(ValueError):
         return put_remedy_first(self.message) if self.remedy_first else self.message
 
     def __reduce__(self):
-        return _error, self.args, self.__dict__ or None  # pickle would look for the class in `__module__`
+        kind = type(self)  # pickle would look for it in `__module__`
+        return _error, (kind._defined_in, kind.__name__, self.args), self.__dict__ or None
 
 
 def put_remedy_first(message: str) -> str:
@@ -40,5 +47,5 @@ def put_remedy_first(message: str) -> str:
     return f"{remedy.removesuffix('.')}: {wrong}"
 
 
-def _error(*args: str) -> DummyForcingError:
-    return DummyForcingError(*args)
+def _error(module: str, name: str, args: tuple[str, ...]) -> DummyForcingError:
+    return getattr(sys.modules[module], name)(*args)

@@ -29,7 +29,7 @@ def check_chunk(latents: Tensor, chunk: int) -> None:
     if latents.is_meta or latents.isfinite().all():  # on the meta device there are no numbers
         return
     raise BrokenVideoError(
-        f"the model made NaN or infinite numbers of chunk {chunk}, which would be black: load it in bfloat16 or "
+        f"the model made NaN or infinite numbers of chunk {chunk}, which would be black; load it in bfloat16 or "
         "float32 in place of float16, lower the LoRA strength and the CFG, or download the weights again"
     )
 
@@ -38,7 +38,7 @@ def check_frames(frames: Tensor) -> Tensor:
     """The frames [B, T, H, W, 3], in [0, 1] on the CPU, of a decoder; BrokenVideoError for NaN among them."""
     if frames.sum().isnan():
         raise BrokenVideoError(
-            "the decoder made NaN of latents that are right, which would be black: run it in float32 (ComfyUI: "
+            "the decoder made NaN of latents that are right, which would be black; run it in float32 (ComfyUI: "
             "--fp32-vae, command line: --dtype float32), or use another VAE or decoder"
         )
     return frames
@@ -52,5 +52,6 @@ def keeping_finished(video: VideoWriter) -> Iterator[None]:
     except BrokenVideoError as error:
         if not video.frames_written:
             raise
-        path = video.finish()
-        raise BrokenVideoError(f"{error}; the {video.frames_written} frames before it are in {path}") from error
+        wrong, _, remedy = error.message.rpartition("; ")
+        kept = f"the {video.frames_written} frames before it are in {video.finish()}"
+        raise BrokenVideoError(f"{wrong} ({kept}); {remedy}") from error

@@ -4,6 +4,7 @@ import pickle
 import pytest
 
 from dummy_forcing.core.errors import DummyForcingError, put_remedy_first
+from dummy_forcing.core.stream.broken import BrokenVideoError
 
 MESSAGE = "a length of 10 frames does not fit chunks of 3 latent frames; use 9 or 21"
 TURNED = "use 9 or 21: a length of 10 frames does not fit chunks of 3 latent frames"
@@ -39,11 +40,13 @@ def test_the_remedy_is_what_follows_the_last_semicolon(message, turned):
     assert put_remedy_first(message) == turned
 
 
-def test_hosts_show_a_short_type():
-    assert f"{DummyForcingError.__module__}.{DummyForcingError.__qualname__}" == "dummy_forcing.DummyForcingError"
+@pytest.mark.parametrize("kind", [DummyForcingError, BrokenVideoError])
+def test_hosts_show_a_short_type(kind):
+    assert f"{kind.__module__}.{kind.__qualname__}" == f"dummy_forcing.{kind.__name__}"
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_it_can_be_copied_and_sent_to_another_process(again):
-    error = again(DummyForcingError(MESSAGE))
-    assert type(error) is DummyForcingError and error.args == (MESSAGE,)
+@pytest.mark.parametrize("kind", [DummyForcingError, BrokenVideoError])
+def test_it_can_be_copied_and_sent_to_another_process(kind, again):
+    error = again(kind(MESSAGE))
+    assert type(error) is kind and error.args == (MESSAGE,)
