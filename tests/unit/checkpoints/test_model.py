@@ -86,7 +86,7 @@ def test_sizes_that_do_not_fit(model, refused, size):
 
 
 def test_lengths_that_do_not_fit(model, refused):
-    with refused("multiple of 3"):
+    with refused("use 3 or 6 latent frames"):
         model.stream_config(4, MemoryConfig())
 
 

@@ -19,7 +19,7 @@ TINY = ("--shape", "custom", "--dim", "48", "--heads", "4", "--ffn", "64", "--la
         (["lazy"], "'lazy'", "expected dense"),
         (["dense", "dense"], "named twice", "leave one out"),
         (["window:3"], "window of 3", "at least 6"),
-        (["--lengths", "10"], "10 latent frames", "multiple of 3"),
+        (["--lengths", "10"], "10 latent frames", "use 9 or 12"),
         (["--lengths", "0"], "--lengths", "above 0"),
         (["--clip", "--lengths", "9", "12"], "one length", "--clip"),
         (["--shape", "wan-2"], "wan-2", "choose from"),
