@@ -27,13 +27,14 @@ from ann_page import write_page
 from torch import Tensor
 from toy_finding import ROOT
 
-from dummy_forcing.core.memory.ann_ca import AnnCA
-from dummy_forcing.core.memory.ann_past import BucketRead, SortedPast
-from dummy_forcing.core.memory.ann_search import QuantisedCells, Search, SignHash
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.view import KVView
-from dummy_forcing.core.wan.rope import apply_rope, rope_rotations
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.memory.store import KVView
+from dummy_forcing.core.methods.ann import AnnCA
+from dummy_forcing.core.methods.ann.search import QuantisedCells, Search, SignHash
+from dummy_forcing.core.methods.ann.sorted_history import BucketRead, SortedPast
+from dummy_forcing.core.wan.rope import rope_rotations
 from dummy_forcing.kernels import ReadPlan, attend, attend_densely
+from dummy_forcing.kernels.norm_rope import apply_rope
 
 RESULTS = ROOT / "benchmarks/results/ann_search.json"
 GRID, DIM, CHUNK, BLOCK, PASSES = (30, 52), 128, 3, 128, 5

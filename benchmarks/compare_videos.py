@@ -20,7 +20,7 @@ from dummy_forcing.core.bench.resources import process_bytes
 from dummy_forcing.core.media.clip_quality import QualityMeter
 from dummy_forcing.core.media.clips import Pairs
 from dummy_forcing.core.media.file_clip import FileClip
-from dummy_forcing.core.media.video import VideoWriter
+from dummy_forcing.core.media.video_file import VideoWriter
 
 RESULTS = Path(__file__).parent / "results" / "compare_videos.json"
 RATE = 16

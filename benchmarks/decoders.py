@@ -20,12 +20,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dummy_forcing.cli.values import latent_size
-from dummy_forcing.core.bench.policies import parse_policies
 from dummy_forcing.core.bench.setting import BenchSetting
 from dummy_forcing.core.bench.shapes import DECODERS, RESOLUTIONS, SHAPES, decoder_outline, with_random_weights
 from dummy_forcing.core.bench.subjects import DecodeSubject
 from dummy_forcing.core.bench.timing import interleave
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.bench.typed_memories import parse_policies
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 
 RESULT = Path(__file__).parent / "results" / "decoders.json"
 

@@ -40,9 +40,9 @@ if importlib.util.find_spec("dummy_forcing") is None:  # ComfyUI's Python, where
     sys.modules["dummy_forcing"] = importlib.util.module_from_spec(spec)
 
 from dummy_forcing.kernels import (  # noqa: E402
-    Finish,
     HeadTarget,
     Modulation,
+    NormRope,
     QKNorm,
     apply_rope,
     force_elementwise,
@@ -60,7 +60,7 @@ def sorting(groups, dtype: torch.dtype, device: str) -> Case:
     q, k, v = (torch.randn(1, TOKENS, HEADS, HEAD_DIM, device=device).to(dtype) for _ in range(3))
     angles = torch.randn(TOKENS, 1, HEAD_DIM // 2, device=device)
     norms = [QKNorm(torch.ones(DIM, dtype=dtype, device=device), 1e-6) for _ in range(2)]
-    finish = Finish(torch.polar(torch.ones_like(angles), angles), *norms)
+    norm_rope = NormRope(torch.polar(torch.ones_like(angles), angles), *norms)
     stores = [torch.empty(2, 1, 2 * TOKENS, len(heads), HEAD_DIM, dtype=dtype, device=device) for heads in groups]
     targets = [HeadTarget(heads, *store[:, :, TOKENS:]) for heads, store in zip(groups, stores, strict=True)]
     index = [torch.tensor(heads, device=device) for heads in groups]
@@ -69,7 +69,7 @@ def sorting(groups, dtype: torch.dtype, device: str) -> Case:
         turned = []
         for x, norm in zip((q, k), norms, strict=True):
             x = torch.nn.functional.rms_norm(x.flatten(2), (DIM,), norm.gain, norm.eps).view(x.shape)
-            turned.append(apply_rope(x, finish.rotations))
+            turned.append(apply_rope(x, norm_rope.rotations))
         if len(groups) == 1:
             targets[0].k.copy_(turned[1])
             targets[0].v.copy_(v)
@@ -83,7 +83,7 @@ def sorting(groups, dtype: torch.dtype, device: str) -> Case:
         return out
 
     def together():
-        asked = place_heads(q, k, v, targets, finish)
+        asked = place_heads(q, k, v, targets, norm_rope)
         if len(groups) == 1:
             return asked[0]
         out = torch.empty_like(q)

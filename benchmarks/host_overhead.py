@@ -63,9 +63,9 @@ def contenders(model) -> dict[str, tuple]:
     """A model and a sampler by name; the first is what the others are measured against."""
     import comfy.samplers
 
-    from dummy_forcing.core.memory.config import MemoryConfig
-    from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-    from dummy_forcing.nodes.host import with_memory
+    from dummy_forcing.core.memory_config import MemoryConfig
+    from dummy_forcing.nodes.host.patching import with_memory
+    from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
 
     core = comfy.samplers.ksampler("ar_video", {"num_frame_per_block": CHUNK})
     return {

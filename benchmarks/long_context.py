@@ -18,19 +18,23 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig, VideoLayout, Window, build_memory
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.keep import KeepPolicy, KeepShape
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.kv_forecast import forecast_kv
 from dummy_forcing.core.memory.memory import Memory
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.base import KeepMethod
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.window import Window
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.forward import encode_prompt, forward_chunk
 from dummy_forcing.core.wan.shape import WanShape
-from dummy_forcing.kernels import Finish
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, PAGE = ROOT / "benchmarks/results/long_context.json", ROOT / "docs/long_context.md"
@@ -42,11 +46,14 @@ LATENT_SIZES = {"full": (60, 104), "quarter": (30, 52)}  # 832 x 480 pixels, and
 
 
 def roles(layers: int) -> tuple[tuple[int, ...], ...]:
-    """Half of the heads dummy, a quarter sink and neighbor each, as DESIGN.md counts costs: 0, 1, 2 by value."""
+    """Half of the heads dummy, a quarter sink and neighbor each: 0, 1, 2 by value.
+
+    As in docs/references.md, "What a pass costs".
+    """
     return ((0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2, 2),) * layers
 
 
-def memories(layers: int) -> dict[str, KeepPolicy]:
+def memories(layers: int) -> dict[str, KeepMethod]:
     """Rows of the table."""
     local = CHUNK * LOCAL
     mean = (local + 3) // 4  # frames of history of a Dummy Forcing head: a quarter of them hold all, the others one
@@ -68,11 +75,14 @@ class Timed:
     attention: float = 0.0
     passes: list[tuple[float, float]] = field(default_factory=list)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, finish: Finish) -> Tensor:
+    def attend(self, *arguments: Any) -> Tensor:
         started = time.perf_counter()
-        out = self.memory.attend(layer, q, k, v, clock, finish)
+        out = self.memory.attend(*arguments)
         self.attention += time.perf_counter() - started
         return out
+
+    def attend_prompt(self, *arguments: Any) -> Tensor:
+        return self.memory.attend_prompt(*arguments)
 
 
 def fill(memory: Memory, layers: int, frames: int, tokens: int) -> None:
@@ -95,10 +105,12 @@ def measure(options: argparse.Namespace, history: int) -> list[dict]:
     prompt = encode_prompt(backbone, torch.randn(1, TEXT_TOKENS, 4096))
     x, t = torch.randn(1, 16, CHUNK, height, width), torch.tensor([800.0])
     clock = ChunkClock(history // CHUNK, history, CHUNK, tokens, 0, 0.8, False)
-    video = VideoLayout(1, tokens, CHUNK, history + CHUNK, torch.float32, torch.device("cpu"))
+    video = VideoShape(
+        options.layers, WAN["heads"], CHUNK, history + CHUNK, grid=(height // 2, width // 2), head_dim=128
+    )
     timed = {}
     for name, keep in memories(options.layers).items():
-        timed[name] = Timed(build_memory(MemoryConfig(keep), backbone, video))
+        timed[name] = Timed(MemoryConfig(keep).begin(video))
         fill(timed[name].memory, options.layers, history, tokens)
     for repeat in range(options.repeats + 1):
         for each in timed.values():
@@ -126,11 +138,10 @@ def measure(options: argparse.Namespace, history: int) -> list[dict]:
 
 def full_size_bytes(name: str, history: int) -> int:
     """KV of the whole 1.3B model at 480p in bf16, at the end of a video with that much history."""
-    with torch.device("meta"):
-        backbone = CausalWan(WanShape(**WAN, layers=WAN_LAYERS))
-    video = VideoLayout(1, WAN_TOKENS, CHUNK, history + CHUNK, torch.bfloat16, torch.device("cpu"))
-    keep = memories(WAN_LAYERS)[name].costliest(KeepShape(WAN_LAYERS, WAN["heads"], CHUNK))
-    return forecast_kv(MemoryConfig(keep), backbone, video).final_bytes
+    video = VideoShape(
+        WAN_LAYERS, WAN["heads"], CHUNK, history + CHUNK, grid=(1, WAN_TOKENS), head_dim=128, dtype=torch.bfloat16
+    )
+    return forecast_kv(MemoryConfig(memories(WAN_LAYERS)[name].upper_bound(video)), video).final_bytes
 
 
 _PAGE = """\
@@ -142,16 +153,17 @@ many (H100; their figures, not ours). Here: random weights in the layer shapes o
 quarter sink and a quarter neighbor heads; whole passes over one chunk, all memories in turns in one run.
 
 Made by `{command}` on {machine}, torch {torch}, {date}: layers {layers}, {per_frame} tokens a latent frame
-({tokens} size of 832 x 480), fp32, threads {threads}, timed passes {repeats}. The machine was shared with other work:
-times are given as ratios only, and carry its noise, as those show that ought to be 1.0 or beat the keys.
+({tokens} size of 832 x 480), fp32, threads {threads}, timed passes {repeats}. The machine was shared with other
+work, so times are given only as ratios, and these are noisy: some that should be 1.0 are not, and some exceed the
+ratio of the keys.
 
 | latent frames of history | memory | cached frames a head | KV against dense | KV of the whole model, 480p, bf16 | keys read, times fewer than dense | self-attention, times faster | whole pass, times faster |
 |---|---|---|---|---|---|---|---|
 {rows}
 
-A chunk takes five such passes, so that its ratio is the same. By arithmetic, at all 1,560 tokens a frame self-attention
-is a larger part of the pass than at a quarter of them, and the whole pass gains more; and dense memory goes on growing
-with the video, all others stay as they are.
+A chunk takes five such passes, so its ratio is the same. By arithmetic, with all 1,560 tokens a frame
+self-attention is a larger part of the pass than with a quarter of them, so the whole pass gains more. Dense memory
+goes on growing with the video; all others stay at their size.
 """  # noqa: E501
 
 

@@ -20,13 +20,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig, Window
-from dummy_forcing.core.memory.keep import KeepShape
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.memory.memory import Memory
-from dummy_forcing.core.memory.store import StoreLayout
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.wan.rope import apply_rope, rope_rotations
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.window import Window
+from dummy_forcing.core.video import VideoShape
+from dummy_forcing.core.wan.rope import rope_rotations
+from dummy_forcing.kernels.norm_rope import apply_rope
 
 RESULTS = Path(__file__).resolve().parent / "results"
 HEADS, DIM, CHUNK = 12, 128, 3
@@ -72,9 +73,7 @@ def chunks(frames: int, grid: tuple[int, int]) -> Iterator[tuple[ChunkClock, Ten
 
 def begin(config: MemoryConfig, grid: tuple[int, int], frames: int) -> Memory:
     """The memory of one layer."""
-    layout = StoreLayout(1, DIM, grid[0] * grid[1], CHUNK, torch.float32, torch.device("cpu"), None, grid)
-    keep = config.keep.begin(KeepShape(1, HEADS, CHUNK))
-    return Memory(HEADS, layout, keep, frames, merge=config.merge)
+    return config.begin(VideoShape(1, HEADS, CHUNK, frames, grid=grid, head_dim=DIM))
 
 
 @torch.inference_mode()

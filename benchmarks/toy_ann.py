@@ -22,17 +22,16 @@ from toy_finding import PROMPTS as ALL_PROMPTS
 from toy_finding import ROOT, SAME
 
 from dummy_forcing.core.checkpoints.model import ARVideoModel
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.ann_ca import AnnCA
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnCA, AnnSA
+from dummy_forcing.core.methods.temp_cache import TempCache
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.tally import Tally
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 PROMPTS = ALL_PROMPTS[::4]

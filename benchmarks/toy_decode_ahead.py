@@ -19,10 +19,10 @@ from statistics import median
 
 import torch
 
-from dummy_forcing.cli import run
-from dummy_forcing.core.media.video import VideoWriter
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.stream.decode_ahead import DecodeAhead
+from dummy_forcing.cli import run_video as run
+from dummy_forcing.core.decoders.decode_ahead import DecodeAhead
+from dummy_forcing.core.media.video_file import VideoWriter
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.core.world.toy import open_toy_world
 from dummy_forcing.core.world.vocabulary import EXAMPLE, embed_prompt
 

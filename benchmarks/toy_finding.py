@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -27,20 +27,20 @@ import torch
 from torch import Tensor
 
 from dummy_forcing.core.checkpoints.model import ARVideoModel
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.heads.measure import recorded_samples
 from dummy_forcing.core.heads.recorder import MassRecorder
 from dummy_forcing.core.heads.stability import stability
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.window import Window
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -138,7 +138,7 @@ def measure_video(prompt: str, seed: int, latents: int, chosen: Sequence[Case] |
         tried = []
         for keep in variants(case, shape.layers, shape.heads, f"{prompt}/{seed}"):
             video, kv_bytes[case.name] = generate(model, prompt, seed, keep, latents)
-            tried.append((score_video(video, prompt).total, min(SAME, psnr(video, dense))))
+            tried.append((score_video(video, prompt).total, capped_psnr(video, dense)))
         results[case.name] = tuple(map(fmean, zip(*tried, strict=True)))
     print(f"{prompt}, seed {seed}: dense score {score_video(dense, prompt).total:.3f}", flush=True)
     return Measured(results, kv_bytes)
@@ -175,6 +175,63 @@ def video_setting(script: str, seeds: int, latents: int) -> dict[str, Any]:
         "torch": torch.__version__,
         "date": datetime.date.today().isoformat(),
     }
+
+
+def read_options(about: str, latents: int = 21) -> argparse.Namespace:
+    """How many videos of which length a benchmark makes, as typed."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--seeds", type=int, default=2, help="videos per prompt")
+    parser.add_argument("--latents", type=int, default=latents)
+    return parser.parse_args()
+
+
+def write_finding(name: str, page: str, results: Any, text: str) -> None:
+    """Write the results of `benchmarks/{name}.py` and their page in docs/."""
+    (ROOT / f"benchmarks/results/{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    (ROOT / f"docs/{page}.md").write_text(text)
+
+
+def score_rows(
+    videos: Sequence[dict],
+    cases: Iterable,
+    label: Callable[[Any], dict],
+    more: Callable[[list], dict] = lambda _: {},
+) -> list[dict]:
+    """Rows of a table: a case's label, means over its videos, which have a score, a loss and a psnr, and `more`."""
+    rows = []
+    for case in cases:
+        measured = [video[case] for video in videos]
+        losses = [each.loss for each in measured]
+        scores = {
+            "score": fmean(each.score for each in measured),
+            "loss": fmean(losses),
+            "loss_error": stdev(losses) / len(losses) ** 0.5,
+            "psnr": fmean(each.psnr for each in measured),
+        }
+        rows.append(label(case) | scores | more(measured))
+    return rows
+
+
+def capped_psnr(frames: Tensor, others: Tensor) -> float:
+    """PSNR in dB of two videos; SAME for equal ones."""
+    return min(SAME, psnr(frames, others))
+
+
+def read_stream_options(parser: argparse.ArgumentParser, name: str) -> tuple[argparse.Namespace, Path]:
+    """What was typed for a long video, and the folder of its unfinished work, by its `--latents`."""
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--report", action="store_true", help="write what there is so far")
+    parser.add_argument("--work", type=Path, default=ROOT / "out" / name)
+    options = parser.parse_args()
+    work = options.work / str(options.latents)
+    work.mkdir(parents=True, exist_ok=True)
+    return options, work
+
+
+def score_cells(row: dict[str, Any], digits: int) -> str:
+    """Score, loss and PSNR of a row in a table."""
+    distance = "-" if row["psnr"] == SAME else f"{row['psnr']:.{digits}f}"
+    return f"{row['score']:.3f} | {row['loss']:.3f} ± {row['loss_error']:.3f} | {distance}"
 
 
 def summarise_videos(measured: list[Measured]) -> list[dict]:

@@ -7,28 +7,25 @@ noise with exact and with FP8 layers. Writes benchmarks/results/toy_fp8.json and
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 import torch
+import toy_finding
 from torch import Tensor, nn
 from torch.nn import functional
-from toy_finding import PROMPTS, ROOT, SAME, over_videos, video_setting
 
-from dummy_forcing.core.checkpoints.fp8 import quantise_tensor
-from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.checkpoints.layouts.fp8_weights import quantise_tensor
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.wan.container import CausalWan
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 from dummy_forcing.kernels.fp8 import E4M3_MAX, dequantise_rows, fp8_path, quantise_rows
 
@@ -114,7 +111,7 @@ def activations() -> list[tuple[nn.Linear, Tensor]]:
         calls = seen.setdefault(part, [])
         part.register_forward_hook(lambda _, given, __, calls=calls: calls.append(given[0][0]))
     for _ in stream_video(
-        model.backbone, embed_prompt(PROMPTS[0]), model.stream_config(9, MemoryConfig()), SeededNoise(0)
+        model.backbone, embed_prompt(toy_finding.PROMPTS[0]), model.stream_config(9, MemoryConfig()), SeededNoise(0)
     ):
         pass
     return [(part, torch.cat(calls[:: max(1, len(calls) // KEPT_CALLS)])) for part, calls in seen.items()]
@@ -207,27 +204,9 @@ def measure_video(prompt: str, seed: int, latents: int) -> dict[str, Measured]:
         frames = generate(backbone, prompt, seed, latents)
         score = score_video(frames, prompt).total
         best = (frames, score) if best is None else best
-        found[name] = Measured(score, best[1] - score, min(SAME, psnr(frames, best[0])))
+        found[name] = Measured(score, best[1] - score, toy_finding.capped_psnr(frames, best[0]))
     print(f"{prompt}, seed {seed}: done", flush=True)
     return found
-
-
-def summarise(videos: list[dict[str, Measured]]) -> list[dict]:
-    """Rows of the table."""
-    rows = []
-    for name in MODELS:
-        measured = [video[name] for video in videos]
-        losses = [each.loss for each in measured]
-        rows.append(
-            {
-                "model": name,
-                "score": fmean(each.score for each in measured),
-                "loss": fmean(losses),
-                "loss_error": stdev(losses) / len(losses) ** 0.5,
-                "psnr": fmean(each.psnr for each in measured),
-            }
-        )
-    return rows
 
 
 _PAGE = """\
@@ -247,7 +226,7 @@ part) in FP8: e4m3 numbers, products by the tensor cores of Ada, Hopper and Blac
 * `dummy-forcing convert --dtype fp8` writes such a file for ComfyUI's own Load Diffusion Model node.
 
 There was no GPU to measure on: nothing is said here about speed. Light Forcing reports 1.16 times end to end on an
-RTX 5090 and next to nothing on an H100 (METHODS.md, section 5).
+RTX 5090 and next to nothing on an H100 ([its table](references.md#light-forcings-fp8)).
 
 Made by `{command}` on {machine}, torch {torch}, products by
 {path}, {date}. Other work ran beside.
@@ -316,12 +295,7 @@ def report(results: dict) -> str:
         **setting,
         says=says(results),
         loud=LOUD,
-        rows="\n".join(
-            f"| {row['model']} | {row['score']:.3f} | "
-            f"{row['loss']:.3f} ± {row['loss_error']:.3f} | "
-            f"{'-' if row['psnr'] == SAME else format(row['psnr'], '.1f')} |"
-            for row in results["videos"]
-        ),
+        rows="\n".join(f"| {row['model']} | {toy_finding.score_cells(row, 1)} |" for row in results["videos"]),
         weights="\n".join(
             f"| {row['weights']} | {row['scale']} | {row['whole']:.2%} | {row['channel']:.2%} |"
             for row in results["weights"]
@@ -335,21 +309,18 @@ def report(results: dict) -> str:
 
 def main() -> None:
     """Measure, then write the results and the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2, help="videos per prompt")
-    parser.add_argument("--latents", type=int, default=21)
-    options = parser.parse_args()
+    options = toy_finding.read_options(__doc__)
     with torch.inference_mode():
         weights, layers = weight_errors(), layer_errors()
-    videos = summarise(over_videos(measure_video, options.seeds, options.latents))
+    measured = toy_finding.over_videos(measure_video, options.seeds, options.latents)
+    videos = toy_finding.score_rows(measured, MODELS, lambda name: {"model": name})
     setting = {
-        **video_setting("toy_fp8.py", options.seeds, options.latents),
+        **toy_finding.video_setting("toy_fp8.py", options.seeds, options.latents),
         "layers": len(linears(open_toy_world().backbone)),
         "path": fp8_path(torch.device("cpu"))[0],
     }
     results = {"setting": setting, "videos": videos, "weights": weights, "layers": layers}
-    (ROOT / "benchmarks/results/toy_fp8.json").write_text(json.dumps(results, indent=1) + "\n")
-    (ROOT / "docs/fp8.md").write_text(report(results))
+    toy_finding.write_finding("toy_fp8", "fp8", results, report(results))
 
 
 if __name__ == "__main__":

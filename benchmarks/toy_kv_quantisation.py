@@ -7,35 +7,33 @@ e4m3. Writes benchmarks/results/toy_kv_quantisation.json and docs/kv_quantisatio
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 import torch
+import toy_finding
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from toy_finding import PROMPTS, ROOT, SAME, over_videos, video_setting
 
-from dummy_forcing.core.bench.shapes import RESOLUTIONS, backbone_outline
-from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.config import MemoryConfig, VideoLayout
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.merge import Unmerged
-from dummy_forcing.core.memory.quantised_frames import FORMATS
-from dummy_forcing.core.memory.quantised_kv import QuantisedKV
-from dummy_forcing.core.memory.window import Window
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.bench.shapes import RESOLUTIONS
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
+from dummy_forcing.core.kv_forecast import forecast_kv
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.kv_quantisation import QuantisedKV
+from dummy_forcing.core.methods.kv_quantisation.quantised_frames import FORMATS
+from dummy_forcing.core.methods.plain import Unmerged
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.wan.forward import Home
+from dummy_forcing.core.video import VideoShape, token_grid
+from dummy_forcing.core.wan.forward import Runtime
 from dummy_forcing.core.wan.shape import WAN_1_3B
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 from dummy_forcing.kernels import attend_densely
 
@@ -74,8 +72,8 @@ def toy_cases() -> list[tuple[Tensor, Tensor, Tensor]]:
         return attend_densely(q, k, v)
 
     config = model.stream_config(latents, MemoryConfig())
-    text, home = embed_prompt(PROMPTS[0]), Home(attention=watched)
-    for _ in stream_video(model.backbone, text, config, SeededNoise(0), home=home):
+    text, runtime = embed_prompt(toy_finding.PROMPTS[0]), Runtime(attention=watched)
+    for _ in stream_video(model.backbone, text, config, SeededNoise(0), runtime=runtime):
         pass
     return calls[-len(model.backbone.blocks) :]  # of the clean pass
 
@@ -120,14 +118,13 @@ def attention_errors() -> list[dict]:
 
 def sizes() -> list[dict]:
     """Bytes of keys and values at the end of a video of Wan 1.3B, 832 x 480, in bf16."""
-    outline, (height, width) = backbone_outline(WAN_1_3B), RESOLUTIONS["480p"]
-    video = VideoLayout(1, WAN_1_3B.tokens_per_frame(height, width), 3, 21, torch.bfloat16, torch.device("cpu"))
+    wan, grid = WAN_1_3B, token_grid(*RESOLUTIONS["480p"])
+    video = VideoShape(wan.layers, wan.heads, 3, 21, grid=grid, head_dim=wan.head_dim, dtype=torch.bfloat16)
     keeps = {"dense, 21 latent frames": Dense(), "window 12": Window(3, 12), "Dummy Forcing 50%": DummyForcing()}
     rows = []
     for name, keep in keeps.items():
         plain, held = (
-            forecast_kv(MemoryConfig(keep, merge=merge), outline, video).final_bytes
-            for merge in (Unmerged(), QuantisedKV())
+            forecast_kv(MemoryConfig(keep, merge=merge), video).final_bytes for merge in (Unmerged(), QuantisedKV())
         )
         rows.append({"memory": name, "bf16": plain, "8 bits": held, "ratio": held / plain})
     return rows
@@ -172,42 +169,22 @@ def measure_video(prompt: str, seed: int, latents: int) -> dict[Case, Measured]:
             frames, kv_bytes = generate(prompt, seed, MemoryConfig(keep, merge=merge), latents)
             score = score_video(frames, prompt).total
             best = (frames, score) if best is None else best
-            found[name, held] = Measured(score, best[1] - score, min(SAME, psnr(frames, best[0])), kv_bytes)
+            found[name, held] = Measured(score, best[1] - score, toy_finding.capped_psnr(frames, best[0]), kv_bytes)
     print(f"{prompt}, seed {seed}: done", flush=True)
     return found
-
-
-def summarise(videos: list[dict[Case, Measured]]) -> list[dict]:
-    """Rows of the table."""
-    rows = []
-    for case in itertools.product(MEMORIES, HELD):
-        measured = [video[case] for video in videos]
-        losses = [each.loss for each in measured]
-        rows.append(
-            {
-                "memory": case[0],
-                "held": case[1],
-                "score": fmean(each.score for each in measured),
-                "loss": fmean(losses),
-                "loss_error": stdev(losses) / len(losses) ** 0.5,
-                "psnr": fmean(each.psnr for each in measured),
-                "kv_bytes": round(fmean(each.kv_bytes for each in measured)),
-            }
-        )
-    return rows
 
 
 _PAGE = """\
 # Keys and values in 8 bits, measured
 
 `dummy-forcing generate --kv int8`, `dummy-forcing bench dense+kv` and the node AR KV Quantisation hold the history
-in 8 bits; the frames of the current chunk stay as they are (`core/memory/quantised_kv.py`). It goes with every keep
-policy but one whose sink averages frames.
+in 8 bits; the frames of the current chunk stay as they are (`core/methods/kv_quantisation`). It works with
+every keep method except those whose sink averages frames.
 
 * A frame is quantised once, after the clean pass of its chunk, and only copied from then on.
 * One scale for each channel of each head in each frame, symmetric, fp32.
-* A pass reads a layer's history dequantised into a scratch that all layers share, so that attention is that of any
-  other memory. Opening frames that move along the time axis are moved there.
+* In a pass, each layer's history is dequantised into a scratch buffer that all layers share, so attention runs as
+  with any other memory. Opening frames that move along the time axis are moved there.
 
 Made by `{command}` on {machine}, torch {torch},
 {date}. Other work ran beside; nothing is said here about speed.
@@ -286,9 +263,8 @@ def report(results: dict) -> str:
             for row in results["sizes"]
         ),
         rows="\n".join(
-            f"| {row['memory']} | {row['held']} | {row['score']:.3f} | "
-            f"{row['loss']:.3f} ± {row['loss_error']:.3f} | "
-            f"{'-' if row['psnr'] == SAME else format(row['psnr'], '.1f')} | {row['kv_bytes'] / 1024:,.0f} |"
+            f"| {row['memory']} | {row['held']} | {toy_finding.score_cells(row, 1)} | "
+            f"{row['kv_bytes'] / 1024:,.0f} |"
             for row in results["videos"]
         ),
         errors="\n".join(
@@ -300,17 +276,18 @@ def report(results: dict) -> str:
 
 def main() -> None:
     """Measure, then write the results and the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2, help="videos per prompt")
-    parser.add_argument("--latents", type=int, default=21)
-    options = parser.parse_args()
+    options = toy_finding.read_options(__doc__)
+    videos = toy_finding.score_rows(
+        toy_finding.over_videos(measure_video, options.seeds, options.latents),
+        itertools.product(MEMORIES, HELD),
+        lambda case: {"memory": case[0], "held": case[1]},
+        lambda measured: {"kv_bytes": round(fmean(each.kv_bytes for each in measured))},
+    )
     with torch.inference_mode():
         errors = attention_errors()
-    videos = summarise(over_videos(measure_video, options.seeds, options.latents))
-    setting = video_setting("toy_kv_quantisation.py", options.seeds, options.latents)
+    setting = toy_finding.video_setting("toy_kv_quantisation.py", options.seeds, options.latents)
     results = {"setting": setting, "videos": videos, "sizes": sizes(), "errors": errors}
-    (ROOT / "benchmarks/results/toy_kv_quantisation.json").write_text(json.dumps(results, indent=1) + "\n")
-    (ROOT / "docs/kv_quantisation.md").write_text(report(results))
+    toy_finding.write_finding("toy_kv_quantisation", "kv_quantisation", results, report(results))
 
 
 if __name__ == "__main__":

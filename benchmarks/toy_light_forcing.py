@@ -26,25 +26,23 @@ from toy_finding import PROMPTS as ALL_PROMPTS
 from toy_finding import ROOT, SAME
 
 from dummy_forcing.core.bench.costs import key_frames
-from dummy_forcing.core.checkpoints.families import family
+from dummy_forcing.core.checkpoints.families.table import family
 from dummy_forcing.core.checkpoints.model import ARVideoModel
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.media.chart import Line, Panel, draw_panels
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.light_forcing import LightForcing
-from dummy_forcing.core.memory.select import SelectShape
-from dummy_forcing.core.memory.store import StoreLayout
-from dummy_forcing.core.memory.window import Window
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.world.score import score_video
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.core.world.toy import FAMILY, open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 PROMPTS = ALL_PROMPTS[::2]
@@ -168,9 +166,9 @@ def summarise(known: dict[str, dict[str, list[float]]]) -> list[dict]:
     return rows
 
 
-def keys_read(config: MemoryConfig, video: SelectShape) -> float:
+def keys_read(config: MemoryConfig, video: VideoShape) -> float:
     """Key frames of a pass, mean over all; where roles are yet to be measured, the most that they can read."""
-    config = replace(config, keep=config.keep.costliest(video.keep))
+    config = replace(config, keep=config.keep.upper_bound(video))
     chunks, passes = LATENTS // CHUNK, len(family(FAMILY).sigmas)
     clocks = (
         ChunkClock(chunk, chunk * CHUNK, CHUNK, TOKENS, index, 0.0, index == passes - 1)
@@ -179,9 +177,8 @@ def keys_read(config: MemoryConfig, video: SelectShape) -> float:
     return fmean(key_frames(config, video, clock) for clock in clocks)
 
 
-def _video() -> SelectShape:
-    layout = StoreLayout(1, 1, TOKENS, CHUNK, torch.float32, torch.device("cpu"))
-    return SelectShape(KeepShape(6, 6, CHUNK), LATENTS, layout)
+def _video() -> VideoShape:
+    return VideoShape(6, 6, CHUNK, LATENTS, grid=(1, TOKENS))
 
 
 _PAGE = """\

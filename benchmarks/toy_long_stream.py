@@ -22,20 +22,24 @@ from pathlib import Path
 from statistics import fmean, median, stdev
 
 import torch
+import toy_finding
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.media.chart import Line, Panel, draw_panels
-from dummy_forcing.core.memory.config import Absolute, DummyForcing, MemoryConfig, Relative, Window
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.world.render import render
 from dummy_forcing.core.world.scene import draw_scenes
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt, write_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -258,12 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latents", type=int, default=2001, help="length, a multiple of 3")
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="videos per memory")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--report", action="store_true", help="write what there is so far")
-    parser.add_argument("--work", type=Path, default=ROOT / "out/toy_long_stream")
-    options = parser.parse_args()
-    work = options.work / str(options.latents)
-    work.mkdir(parents=True, exist_ok=True)
+    options, work = toy_finding.read_stream_options(parser, "toy_long_stream")
     bins = options.latents // BIN
     used = PROMPTS[: options.prompts]
     cases = [

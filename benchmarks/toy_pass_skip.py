@@ -6,29 +6,26 @@ memory and under Dummy Forcing. Writes benchmarks/results/toy_pass_skip.json and
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import time
 from dataclasses import dataclass, replace
-from statistics import fmean, median, stdev
+from statistics import median
 
 import torch
+import toy_finding
 from torch import Tensor
-from toy_finding import PROMPTS, ROOT, SAME, over_videos, video_setting
 
 from dummy_forcing.core.checkpoints.model import ARVideoModel
-from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.pass_skip import PassSkip
 from dummy_forcing.core.stream.events import ChunkDone, PassDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.stream.pass_skip import PassSkip
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 MEMORIES = {"dense": Dense(), "Dummy Forcing 50%": DummyForcing()}
@@ -84,7 +81,7 @@ def measure_video(prompt: str, seed: int, latents: int) -> dict[Case, Measured]:
         for passes in LISTS:
             made = generate(model, prompt, seed, keep, PassSkip(passes), latents) if passes else whole
             score = score_video(made.frames, prompt).total
-            distance = min(SAME, psnr(made.frames, whole.frames))
+            distance = toy_finding.capped_psnr(made.frames, whole.frames)
             found[name, passes] = Measured(score, best - score, distance, made.seconds / whole.seconds)
     print(f"{prompt}, seed {seed}: done", flush=True)
     return found
@@ -92,29 +89,21 @@ def measure_video(prompt: str, seed: int, latents: int) -> dict[Case, Measured]:
 
 def summarise(videos: list[dict[Case, Measured]]) -> list[dict]:
     """Rows of the table."""
-    rows = []
-    for case in itertools.product(MEMORIES, LISTS):
-        measured = [video[case] for video in videos]
-        losses = [each.loss for each in measured]
-        rows.append(
-            {
-                "memory": case[0],
-                "skipped": list(case[1]),
-                "score": fmean(each.score for each in measured),
-                "loss": fmean(losses),
-                "loss_error": stdev(losses) / len(losses) ** 0.5,
-                "psnr": fmean(each.psnr for each in measured),
-                "time": median(each.time for each in measured),
-            }
-        )
-    return rows
+    return toy_finding.score_rows(
+        videos,
+        itertools.product(MEMORIES, LISTS),
+        lambda case: {"memory": case[0], "skipped": list(case[1])},
+        lambda measured: {"time": median(each.time for each in measured)},
+    )
 
 
 def chosen_by_threshold(model: ARVideoModel) -> dict[str, list[int]]:
     """The passes of a chunk that TeaCache's rule skips on the family's schedule; they are the same in all."""
     chosen = {}
     for threshold in THRESHOLDS:
-        made = generate(model, PROMPTS[0], 0, Dense(), PassSkip(threshold=threshold), model.family.chunk_frames)
+        made = generate(
+            model, toy_finding.PROMPTS[0], 0, Dense(), PassSkip(threshold=threshold), model.family.chunk_frames
+        )
         chosen[str(threshold)] = [index for _, index in made.skipped]
     return chosen
 
@@ -124,7 +113,7 @@ _PAGE = """\
 
 {videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
 row. A chunk takes {passes} denoising passes and a clean one; pass 0 is its first. A skipped pass adds the residual
-of the last computed one in place of the blocks (`core/stream/pass_skip.py`).
+of the last computed one in place of the blocks (`core/methods/pass_skip/__init__.py`).
 
 * Score: agreement of the video with its prompt and with the world's physics, 0 to 1.
 * Loss: what the score loses against the video of the same prompt, seed and memory with all passes computed, with
@@ -151,9 +140,7 @@ def report(rows: list[dict], thresholds: dict[str, list[int]], setting: dict) ->
     """The page for docs/."""
     whole = setting["passes"] + 1
     table = [
-        f"| {row['memory']} | {_listed(row['skipped'])} | {row['score']:.3f} | "
-        f"{row['loss']:.3f} ± {row['loss_error']:.3f} | "
-        f"{'-' if row['psnr'] == SAME else format(row['psnr'], '.2f')} | "
+        f"| {row['memory']} | {_listed(row['skipped'])} | {toy_finding.score_cells(row, 2)} | "
         f"{1 - len(row['skipped']) / whole:.0%} | {row['time']:.0%} |"
         for row in rows
     ]
@@ -170,21 +157,17 @@ def _listed(passes: list[int]) -> str:
 
 def main() -> None:
     """Measure, then write the results and the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2, help="videos per prompt")
-    parser.add_argument("--latents", type=int, default=21)
-    options = parser.parse_args()
+    options = toy_finding.read_options(__doc__)
     model = open_toy_world()
     thresholds = chosen_by_threshold(model)
-    rows = summarise(over_videos(measure_video, options.seeds, options.latents))
+    rows = summarise(toy_finding.over_videos(measure_video, options.seeds, options.latents))
     setting = {
-        **video_setting("toy_pass_skip.py", options.seeds, options.latents),
+        **toy_finding.video_setting("toy_pass_skip.py", options.seeds, options.latents),
         "passes": len(model.family.sigmas) - 1,
         "sigmas": model.family.sigmas,
     }
     results = {"setting": setting, "rows": rows, "thresholds": thresholds}
-    (ROOT / "benchmarks/results/toy_pass_skip.json").write_text(json.dumps(results, indent=1) + "\n")
-    (ROOT / "docs/toy_pass_skip.md").write_text(report(rows, thresholds, setting))
+    toy_finding.write_finding("toy_pass_skip", "toy_pass_skip", results, report(rows, thresholds, setting))
 
 
 if __name__ == "__main__":

@@ -6,27 +6,24 @@ one after the other. Writes benchmarks/results/toy_presets.json and docs/presets
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 
 import torch
+import toy_finding
 from torch import Tensor
-from toy_finding import ROOT, SAME, over_videos, video_setting
 
+from dummy_forcing.core.checkpoints.families.running import COMMON
 from dummy_forcing.core.checkpoints.model import ARVideoModel
-from dummy_forcing.core.checkpoints.running import COMMON
-from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.pass_skip import PassSkip
 from dummy_forcing.core.presets import PRESETS, fit_preset
-from dummy_forcing.core.stream.decode import StreamingDecoder
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.stream.pass_skip import PassSkip
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 
@@ -84,7 +81,7 @@ def measure_video(prompt: str, seed: int, latents: int) -> list[Measured]:
     for case in cases(exact):
         frames, kv = generate(rounded if case.fp8 else exact, prompt, seed, case, latents)
         dense = frames if dense is None else dense
-        found.append(Measured(score_video(frames, prompt).total, min(SAME, psnr(frames, dense)), kv))
+        found.append(Measured(score_video(frames, prompt).total, toy_finding.capped_psnr(frames, dense), kv))
     print(f"{prompt}, seed {seed}: done", flush=True)
     return found
 
@@ -111,23 +108,24 @@ _PAGE = """\
 # Speed presets
 
 `AR Speed Preset` in ComfyUI and `--speed` on the command line set all methods at once; `core/presets.py` holds the
-values. What a family's loop cannot run is left out and said.
+values. Settings that a family's loop cannot run are left out, and the report says so.
 
 | preset | memory | selection | passes | linear layers | decoder |
 |---|---|---|---|---|---|
 {presets}
 
-Where the values come from: half of the heads as dummies, one skipped pass and a light decoder are what the field
-reports for real checkpoints (METHODS.md 3 and 5); that FP8 with a scale a row costs next to nothing is in
-[fp8.md](fp8.md). Nothing here has been measured on a real checkpoint, and no speed on a GPU.
+Where the values come from: [half of the heads as dummies](references.md#dummy-forcings-heads), [one skipped
+pass](references.md#teacache-on-few-steps) and a [light decoder](references.md#light-decoders) are published results
+on real checkpoints; [fp8.md](fp8.md) shows that FP8 with one scale per row costs almost nothing. Nothing here has
+been measured on a real checkpoint, and no speed on a GPU.
 
 ## Quality on the toy world
 
 {videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in all.
-Score: agreement of the video with its prompt and the world's physics, 0 to 1. Loss: what it loses against dense
-memory, with its standard error. PSNR: to the dense video. KV: bytes at the end of the video, of the dense ones.
-The toy world has 36 heads, a frame of 36 tokens and no light decoder; its losses are larger than those reported for
-models of 360 heads.
+Score: agreement of the video with its prompt and the world's physics, 0 to 1. Loss: the score lost against dense
+memory, with its standard error. PSNR: to the dense video. KV: bytes at the end of the video, as a share of the
+dense ones. The toy world has 36 heads, a frame of 36 tokens and no light decoder; its losses are larger than those
+reported for models of 360 heads.
 
 Made by `{command}` on {machine}, torch {torch}, {date}.
 
@@ -135,19 +133,15 @@ Made by `{command}` on {machine}, torch {torch}, {date}.
 |---|---|---|---|---|
 {rows}
 
-No two presets differ by more than the noise here: on clips this short a longer memory buys nothing that could be
-seen, and neither Light Forcing, the skipped pass nor FP8 costs score beyond it. They take other videos (PSNR), as
-Dummy Forcing itself does, which is what costs score on this model of 36 heads ([status.md](status.md)).
+No two presets differ by more than the noise here: on clips this short a longer memory has no visible benefit, and
+neither Light Forcing, the skipped pass nor FP8 lowers the score by more than the noise. They make different videos
+(PSNR), as Dummy Forcing itself does, which is what costs score on this model of 36 heads ([status.md](status.md)).
 """
 
 
 def report(rows: list[dict], setting: dict) -> str:
     """The page for docs/."""
-    table = [
-        f"| {row['name']} | {row['score']:.3f} | {row['loss']:.3f} ± {row['loss_error']:.3f} | "
-        f"{'-' if row['psnr'] == SAME else format(row['psnr'], '.2f')} | {row['kv']:.0%} |"
-        for row in rows
-    ]
+    table = [f"| {row['name']} | {toy_finding.score_cells(row, 2)} | {row['kv']:.0%} |" for row in rows]
     presets = []
     for name, preset in PRESETS.items():
         lines = fit_preset(preset, None, COMMON).describe()
@@ -159,16 +153,12 @@ def report(rows: list[dict], setting: dict) -> str:
 
 def main() -> None:
     """Measure, then write the results and the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2, help="videos per prompt")
-    parser.add_argument("--latents", type=int, default=33)
-    options = parser.parse_args()
+    options = toy_finding.read_options(__doc__, 33)
     names = [case.name for case in cases(open_toy_world())]
-    rows = summarise(over_videos(measure_video, options.seeds, options.latents), names)
-    setting = video_setting("toy_presets.py", options.seeds, options.latents)
+    rows = summarise(toy_finding.over_videos(measure_video, options.seeds, options.latents), names)
+    setting = toy_finding.video_setting("toy_presets.py", options.seeds, options.latents)
     results = {"setting": setting, "rows": rows}
-    (ROOT / "benchmarks/results/toy_presets.json").write_text(json.dumps(results, indent=1) + "\n")
-    (ROOT / "docs/presets.md").write_text(report(rows, setting))
+    toy_finding.write_finding("toy_presets", "presets", results, report(rows, setting))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Fewer denoising passes, with and without a clean pass that refines: `python benchmarks/toy_refine.py`.
 
-UnStep-style refinement (METHODS.md 6.6): the chunk gets a little noise again, and what the pass that writes the
-cache predicts is the result. Writes benchmarks/results/toy_refine.json and docs/toy_refine.md.
+Refinement in the manner of UnStep (docs/references.md, "UnStep's last pass"): the chunk gets a little noise again,
+and what the pass that writes the cache predicts is the result. Writes benchmarks/results/toy_refine.json and
+docs/toy_refine.md.
 """
 
 from __future__ import annotations
@@ -22,26 +23,21 @@ from statistics import fmean, stdev
 
 import torch
 from torch import Tensor
+from toy_prompts import PROMPTS
 
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.core.stream.config import StreamConfig
-from dummy_forcing.core.stream.decode import StreamingDecoder
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "benchmarks/results/toy_refine.json"
-PROMPTS = (
-    "a red circle moving right and a blue square moving left",
-    "a cyan square moving down and a magenta triangle moving up",
-    "a green triangle moving right and a red circle moving left",
-    "a yellow square moving down and a blue circle moving up",
-)
 LEVELS = (0.02, 0.05, 0.1, 0.2)
 BASELINE = (4, 0.0, False)
 RUNS = (

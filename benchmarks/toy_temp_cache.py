@@ -23,29 +23,28 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+import toy_finding
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig, Relative, Window, build_memory
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks/results/toy_temp_cache.json"
 
-PROMPTS = (
-    "a red circle moving right and a blue square moving left",
-    "a yellow triangle moving left and a cyan circle moving down",
-    "a green square moving up and a magenta triangle moving right",
-)
+PROMPTS = ("a red circle moving right and a blue square moving left", *toy_finding.PROMPTS[1:3])
 DENSE = "dense"
 SIMILARITIES = (0.8, 0.9, 0.95, 0.98)
 ALL = 1000  # a budget that no video here reaches
@@ -176,7 +175,7 @@ def probe(name: str, prompt: int, latents: int, work: Path) -> dict:
         return json.loads(file.read_text())
     model = open_toy_world()
     config, text = model.stream_config(latents, MemoryConfig()), embed_prompt(PROMPTS[prompt])
-    found = Probe(build_memory(PROBED[name], model.backbone, config.video_layout(text)))
+    found = Probe(PROBED[name].begin(config.shape_for(model.backbone, text)))
     for _ in stream_video(model.backbone, text, config, SeededNoise(prompt), observers=(found,)):
         pass
     per_chunk = len(found.recalls) // (latents // 3 - 1)

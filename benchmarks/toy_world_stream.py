@@ -25,22 +25,26 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import torch
+import toy_finding
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.media.chart import Line, Panel, draw_panels
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.config import Dense, MemoryConfig, Relative, Window
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnSA
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.prompts import PromptSchedule, ScheduledPrompt
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 if TYPE_CHECKING:
@@ -222,12 +226,7 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=3000, help="length, a multiple of 3")
     parser.add_argument("--dense-latents", type=int, default=600, help="of them under dense memory")
     parser.add_argument("--bins", type=int, default=300, help="an excerpt is scored every so many latent frames")
-    parser.add_argument("--workers", type=int, default=os.cpu_count())
-    parser.add_argument("--report", action="store_true", help="write what there is so far")
-    parser.add_argument("--work", type=Path, default=ROOT / "out/toy_world_stream")
-    options = parser.parse_args()
-    work = options.work / str(options.latents)
-    work.mkdir(parents=True, exist_ok=True)
+    options, work = toy_finding.read_stream_options(parser, "toy_world_stream")
     lengths = {name: options.dense_latents if name == DENSE else options.latents for name in MEMORIES}
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         if not options.report:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
-from ..core.checkpoints.families import AUTO, FAMILIES
+from ..core.checkpoints.families.table import AUTO, FAMILIES
 from ..core.errors import DummyForcingError
 from . import values, wording
+from .method_options import Selector, add_method_options
 
 FAMILY_MEMORY = "family"
-POLICIES = ("dense", "window", "rolling-window", "dummy-forcing", FAMILY_MEMORY)
 AUTO_ROPE = "auto"
 SPEEDS = ("quality", "balanced", "max")
-KV_FORMATS = ("full", "int8", "fp8")
-TEMP_CACHE = "temp-cache"
-ALL_KEYS, LIGHT_FORCING, ANN = "all", "light-forcing", "ann"
-PRESETS = ("training-free", "tuned-weights", "tuned-weights-long")
+POLICY = Selector("policy", "dummy-forcing", wording.POLICY, (FAMILY_MEMORY,))
+MERGE = Selector("merge", "none", wording.MERGE)
+SELECT = Selector("select", "all", wording.SELECT)
+CROSS = Selector("cross", "all", wording.CROSS)
 SWITCHES = ("cross-attention", "recache", "flush", "interpolate")
 TOY = "toy"
 
@@ -91,9 +91,7 @@ def _add_generate(commands: argparse._SubParsersAction) -> None:
     _add_size_and_steps(parser)
     parser.add_argument("--seed", type=values.seed, default=0, help=wording.SEED)
     parser.add_argument("--speed", choices=SPEEDS, help=wording.SPEED)
-    _add_policy(parser)
-    _add_select(parser)
-    _add_skip(parser)
+    _add_methods(parser)
     _add_story(parser)
     _add_given(parser)
     parser.add_argument(
@@ -223,7 +221,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     decode.add_argument("--decoder", choices=("wan", "lightvae", "tae"), help=wording.BENCH_DECODER)
     decode.add_argument("--no-decode", dest="decode", action="store_false", help="leave the decoder out")
     video.add_argument("--seed", type=values.seed, default=0, help=wording.BENCH_SEED)
-    _add_skip(parser)
+    add_method_options(parser.add_argument_group("pass skipping"), "passes")
     samples = parser.add_argument_group("samples")
     samples.add_argument("--repeats", type=values.count, default=5, metavar="N", help="(default: 5)")
     samples.add_argument("--warm-up", type=values.count_or_none, default=1, metavar="N", help="(default: 1)")
@@ -288,66 +286,18 @@ def _add_fp8(parser: ArgumentParser) -> None:
     parser.add_argument("--fp8", action="store_true", help=wording.FP8)
 
 
-def _add_policy(parser: ArgumentParser) -> None:
-    """Options without a default: those that were not typed are absent from the namespace."""
+def _add_methods(parser: ArgumentParser) -> None:
+    """Options of all methods, as these declare them."""
     group = parser.add_argument_group("memory")
-    group.add_argument("--policy", choices=POLICIES, default="dummy-forcing", help=wording.POLICY)
+    add_method_options(group, "keep", POLICY)
     group.add_argument("--rope", choices=(AUTO_ROPE, "absolute", "relative"), default=AUTO_ROPE, help=wording.ROPE)
-    group.add_argument("--dummy-ratio", type=values.share, default=SUPPRESS, metavar="SHARE", help=wording.RATIO)
-    group.add_argument(
-        "--local-context", type=values.context, default=SUPPRESS, metavar="N|all", help=wording.LOCAL
-    )
-    group.add_argument(
-        "--packed-frames", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.PACKED
-    )
-    group.add_argument(
-        "--classification-chunk", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.CLASSIFY
-    )
-    group.add_argument("--cost", choices=("normalised", "paper"), default=SUPPRESS, help=wording.COST)
-    group.add_argument("--force-roles", default=SUPPRESS, metavar="HEADS", help=wording.FORCE_ROLES)
     group.add_argument("--profile", type=Path, metavar="FILE", help="use the head roles of a saved profile")
     group.add_argument("--save-profile", type=Path, metavar="FILE", help="save the online head roles as a profile")
-    group.add_argument("--sink", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.SINK)
-    group.add_argument("--window", type=values.count, default=SUPPRESS, metavar="N", help=wording.WINDOW)
-    group.add_argument("--kv", choices=KV_FORMATS, default=KV_FORMATS[0], help=wording.KV)
-    group.add_argument("--merge", choices=("none", TEMP_CACHE), default="none", help=wording.MERGE)
-    group.add_argument("--similarity", type=values.strength, default=SUPPRESS, metavar="X", help=wording.SIMILARITY)
-    group.add_argument("--budget", type=values.count, default=SUPPRESS, metavar="N", help=wording.BUDGET)
-    group.add_argument(
-        "--correspondence",
-        choices=("same", "neighbourhood", "nearest"),
-        default=SUPPRESS,
-        help=wording.CORRESPONDENCE,
-    )
-    group.add_argument("--merged-values", choices=("mean", "newest"), default=SUPPRESS, help=wording.MERGED_VALUES)
-
-
-def _add_select(parser: ArgumentParser) -> None:
-    """Options without a default, as in `_add_policy`."""
+    add_method_options(group, "merge", MERGE)
     group = parser.add_argument_group("keys that are read")
-    group.add_argument("--select", choices=(ALL_KEYS, LIGHT_FORCING, ANN), default=ALL_KEYS, help=wording.SELECT)
-    group.add_argument("--preset", choices=PRESETS, default=SUPPRESS, help=wording.PRESET)
-    group.add_argument("--sparsity", type=values.level, default=SUPPRESS, metavar="SHARE", help=wording.SPARSITY)
-    group.add_argument("--block-size", type=values.count, default=SUPPRESS, metavar="N", help=wording.BLOCK_SIZE)
-    group.add_argument("--ann-search", choices=("quant", "lsh"), default=SUPPRESS, help=wording.ANN_SEARCH)
-    group.add_argument("--ann-bits", type=values.count, default=SUPPRESS, metavar="N", help=wording.ANN_BITS)
-    group.add_argument(
-        "--ann-share", type=values.strength, default=SUPPRESS, metavar="SHARE", help=wording.ANN_SHARE
-    )
-    group.add_argument(
-        "--ann-radius", type=values.count_or_none, default=SUPPRESS, metavar="N", help=wording.ANN_RADIUS
-    )
-    group.add_argument("--ann-history", type=values.count, default=SUPPRESS, metavar="N", help=wording.ANN_HISTORY)
-    group.add_argument(
-        "--ann-recall", type=values.share, default=SUPPRESS, metavar="SHARE", help=wording.ANN_RECALL
-    )
-    group.add_argument("--cross", choices=(ALL_KEYS, ANN), default=ALL_KEYS, help=wording.CROSS)
-
-
-def _add_skip(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("pass skipping").add_mutually_exclusive_group()
-    group.add_argument("--skip-passes", metavar="N[,N]", help=wording.SKIP_LIST)
-    group.add_argument("--skip-threshold", type=values.threshold, metavar="X", help=wording.SKIP_RULE)
+    add_method_options(group, "select", SELECT)
+    add_method_options(group, "cross", CROSS)
+    add_method_options(parser.add_argument_group("pass skipping"), "passes")
 
 
 def _add_story(parser: ArgumentParser) -> None:

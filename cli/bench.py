@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..core.bench.plot import check_plottable, draw_costs
-from ..core.bench.policies import parse_policies
 from ..core.bench.rows import Row
-from ..core.bench.run import BenchResult, OtherPrograms, run_bench
+from ..core.bench.run_bench import BenchResult, OtherPrograms, run_bench
 from ..core.bench.setting import BenchSetting
 from ..core.bench.shapes import DECODERS, RESOLUTIONS, SHAPES, BenchShape
+from ..core.bench.typed_memories import parse_policies
 from ..core.bench.workers import WorkerSubject, host_command, peer_command
 from ..core.errors import DummyForcingError
 from ..core.files import write_file
@@ -57,7 +57,7 @@ def bench(args: argparse.Namespace) -> None:
 
 
 def read_setting(args: argparse.Namespace) -> BenchSetting:
-    """What was typed as a setting; raises DummyForcingError for what cannot be."""
+    """The setting that was typed; raises DummyForcingError if it makes no sense."""
     shape = _read_shape(args)
     if args.decoder is not None:
         shape = replace(shape, vae=DECODERS[args.decoder])
@@ -94,13 +94,13 @@ def _read_shape(args: argparse.Namespace) -> BenchShape:
         return replace(SHAPES["wan-1.3b"], wan=wan)
     if typed:
         option = next(iter(typed))
-        raise DummyForcingError(f"--{option} belongs to --shape custom; leave it out or switch")
+        raise DummyForcingError(f"--{option} belongs to --shape custom; leave it out or choose that shape")
     shape = SHAPES[args.shape]
     return shape if args.layers is None else replace(shape, wan=replace(shape.wan, layers=args.layers))
 
 
 def _read_programs(args: argparse.Namespace, setting: BenchSetting) -> list[tuple[str, Sequence[Any]]]:
-    """Names and commands of other programs to measure along."""
+    """Names and commands of other programs that are measured as well."""
     if (args.host or args.peer) and not args.clip:
         name = "--host" if args.host else "--peer"
         raise DummyForcingError(f"{name} generates whole videos; give --clip too")
@@ -125,11 +125,10 @@ def _opener(commands: Sequence[tuple[str, Sequence[Any]]], stack: contextlib.Exi
 
 
 def _check_outputs(args: argparse.Namespace, setting: BenchSetting) -> None:
-    plots = [] if args.plot is None else [args.plot]
-    for plot in plots:
-        check_suffix(plot, (".png",), "a plot")
+    check_suffix(args.plot, (".png",), "a plot")
+    if args.plot is not None:
         check_plottable(setting.lengths, setting.clip)
-    check_outputs([*plots, *report_paths(args.json)])
+    check_outputs([args.plot, *report_paths(args.json)])
 
 
 def _describe(args: argparse.Namespace, setting: BenchSetting) -> str:

@@ -1,4 +1,4 @@
-"""What people read: tables, notes and where they go."""
+"""Output for people: tables and notes, and where they are printed."""
 
 from __future__ import annotations
 

@@ -8,10 +8,9 @@ import torch
 
 from ..core.checkpoints.convert import convert as write_converted
 from ..core.checkpoints.opened import OpenedBackbone, open_backbone
-from ..core.errors import DummyForcingError
 from ..core.stream.tally import format_bytes
 from .console import open_console, require, say
-from .outputs import check_outputs, check_suffix
+from .outputs import check_outputs, check_suffix, typed_inputs
 
 _DTYPES = {
     "float32": torch.float32,
@@ -25,9 +24,7 @@ def convert(args: argparse.Namespace) -> None:
     """Run the command; DummyForcingError for bad input, before anything is written."""
     require("rich")
     check_suffix(args.output, (".safetensors",), "a checkpoint")
-    check_outputs([args.output])
-    if args.output.exists() and args.input.exists() and args.output.samefile(args.input):
-        raise DummyForcingError(f"{args.output} is the file to convert itself; give the new one another name")
+    check_outputs([args.output], {"the file to convert": args.input, **typed_inputs(args, "lora")})
     console = open_console()
     opened = open_backbone(args.input, args.family, args.lora)
     found = opened.detected

@@ -14,28 +14,28 @@ from ..core.errors import DummyForcingError
 from ..core.heads.roles import describe_roles
 from ..core.media.compose import side_by_side
 from ..core.media.quality import psnr
-from ..core.media.video import VideoWriter
-from ..core.memory.config import MemoryConfig
-from ..core.memory.dense import Dense
-from ..core.memory.dummy_forcing import DummyForcing
-from ..core.memory.keep import KeepPolicy
+from ..core.media.video_file import VideoWriter
+from ..core.memory_config import MemoryConfig
+from ..core.methods.base import KeepMethod
+from ..core.methods.dense import Dense
+from ..core.methods.dummy_forcing import DummyForcing
 from ..core.stream.tally import RunReport, format_bytes
 from ..core.world.scene import FRAME_RATE
-from ..core.world.score import VideoScore, score_video
+from ..core.world.video_score import VideoScore, score_video
 from ..core.world.vocabulary import EXAMPLE, embed_prompt
 from .console import open_console, print_table, require, say
 from .models import ModelChoice, Opener, check_fits, count_latents
 from .outputs import check_outputs, staged_folder
 from .profile import write_heat_map
 from .report import describe_machine, environment, report_paths, write_report
-from .run import VideoJob, run_video
+from .run_video import VideoJob, run_video
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..core.checkpoints.model import ARVideoModel
 
-POLICIES: dict[str, KeepPolicy] = {"dense": Dense(), "dummy_forcing": DummyForcing(dummy_ratio=0.5)}
+POLICIES: dict[str, KeepMethod] = {"dense": Dense(), "dummy_forcing": DummyForcing(dummy_ratio=0.5)}
 _TITLES = {"dense": "dense", "dummy_forcing": "dummy forcing"}
 _PICTURE, _COMPARISON, _REPORT = "heads.png", "side_by_side.mp4", "report.json"
 _FILES = (*(f"{name}.mp4" for name in POLICIES), _COMPARISON, _PICTURE, _REPORT)
@@ -84,7 +84,7 @@ def demo(args: argparse.Namespace, opener: Opener) -> None:
 
 
 def _set_up(args: argparse.Namespace, opener: Opener) -> _Setup:
-    prompt = args.prompt or EXAMPLE
+    prompt = EXAMPLE if args.prompt is None else args.prompt
     text = embed_prompt(prompt)
     check_outputs([*(args.output / name for name in _FILES), *report_paths(args.json)])
     model = opener(ModelChoice(device=args.device, dtype=args.dtype))

@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..core.checkpoints.running import family_loop
+from ..core.broken import keeping_finished
+from ..core.checkpoints.families.running import family_loop, family_switch
 from ..core.heads.profile import HeadProfile
 from ..core.heads.roles import describe_roles
 from ..core.media.formats import FORMATS
-from ..core.media.video import VideoWriter
-from ..core.memory.keep import KeepPolicy, KeepShape
-from ..core.memory.select import SelectMethod
+from ..core.media.video_file import VideoWriter
+from ..core.methods.base import KeepMethod, SelectMethod
+from ..core.methods.pass_skip import PassSkip
 from ..core.presets import SpeedPreset, fit_preset
-from ..core.stream.broken import keeping_finished
 from ..core.stream.config import StreamConfig
-from ..core.stream.pass_skip import PassSkip
 from ..core.stream.prompts import NO_CHANGES, PromptSource, check_text
 from ..core.stream.sigmas import levels_from_strength
 from ..core.stream.tally import RunReport, describe_run
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
-from .given import Given, material_of, read_given
+from .given import Given, given_latents_of, read_given
 from .models import (
     ModelChoice,
     Opener,
@@ -37,11 +36,11 @@ from .models import (
     embed,
     say_family,
 )
-from .outputs import check_outputs, check_suffix
+from .outputs import check_outputs, check_suffix, typed_inputs
 from .policies import check_classified, memory_for, method_of, read_merge, read_policy, read_skip
 from .report import environment, report_paths, write_report
-from .run import VideoJob, run_video
-from .select import read_cross, read_select, say_selection
+from .run_video import VideoJob, run_video
+from .selection import read_cross, read_select, say_selection
 from .speed import read_speed, say_speed
 from .story import Story, read_story
 
@@ -49,6 +48,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..core.checkpoints.model import ARVideoModel
+
+_INPUTS = (
+    *("image", "extend", "source", "prompts", "embedding", "profile"),
+    *("model", "vae", "lora", "decoder"),
+)  # options that name a file to read
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class _Request:
     choice: ModelChoice
     prompt: str
     text: Tensor
-    keep: KeepPolicy | None
+    keep: KeepMethod | None
     select: SelectMethod
     skip: PassSkip | None
     story: Story | None
@@ -75,7 +79,8 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
     model = opener(request.choice)
     config = _plan(args, request, model, console)
     check_fits(model, config)
-    prompts = request.story.plan.schedule(request.text, config, model.family) if request.story else NO_CHANGES
+    usual, story = family_switch(model.family), request.story
+    prompts = story.plan.schedule(request.text, config, usual) if story else NO_CHANGES
     say_family(console, args, model)
     say_selection(console, config, model)
     for lost in request.given.lost(config) if request.given else ():
@@ -93,7 +98,9 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
 
 def _read_request(args: argparse.Namespace) -> _Request:
     preset, choice = read_speed(args), ModelChoice.from_args(args)
-    prompt = args.prompt or (EXAMPLE if args.embedding is None else args.embedding.stem)
+    prompt = args.prompt
+    if prompt is None:
+        prompt = EXAMPLE if args.embedding is None else args.embedding.stem
     keep, select, skip = read_policy(args), read_select(args), read_skip(args)
     text = embed(prompt, args.embedding)
     return _Request(preset, choice, prompt, text, keep, select, skip, read_story(args), read_given(args))
@@ -101,10 +108,9 @@ def _read_request(args: argparse.Namespace) -> _Request:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     check_suffix(args.output, tuple(FORMATS), "video")
-    if args.save_profile is not None:
-        check_suffix(args.save_profile, (".safetensors",), "a head profile")
-    profiles = [] if args.save_profile is None else [args.save_profile]
-    check_outputs([args.output, *profiles, *report_paths(args.json)])
+    check_suffix(args.save_profile, (".safetensors",), "a head profile")
+    inputs = typed_inputs(args, *_INPUTS)
+    check_outputs([args.output, args.save_profile, *report_paths(args.json)], inputs)
 
 
 def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel, console: Console) -> StreamConfig:
@@ -128,7 +134,6 @@ def _plan(args: argparse.Namespace, request: _Request, model: ARVideoModel, cons
         fitted = fit_preset(request.preset, family, family_loop(family), len(sigmas) - 1)
         memory, skip = replace(fitted.memory, merge=merge, cross=cross), fitted.skip
         say_speed(console, args, request.preset, fitted)
-    memory.keep.begin(KeepShape(shape.layers, shape.heads, family.chunk_frames))  # may say that it does not fit
     opening = given.opening_frames if given else 0
     if args.save_profile is not None:
         check_classified(request.keep, latents, family.chunk_frames, opening)
@@ -152,8 +157,8 @@ def _write_video(
     prompts: PromptSource,
     console: Console,
 ) -> RunReport:
-    material = material_of(request.given, model, config)
-    job = VideoJob(args.output.name, request.text, config, args.seed, (), material, prompts, args.compile)
+    given = given_latents_of(request.given, model, config)
+    job = VideoJob(args.output.name, request.text, config, args.seed, (), given, prompts, args.compile)
     with VideoWriter(args.output, FRAME_RATE) as video, keeping_finished(video):
         try:
             return run_video(model, job, sink=video.write, finish=video.finish, console=console)

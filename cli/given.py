@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from ..core.checkpoints.families.table import FAMILIES
 from ..core.errors import DummyForcingError
 from ..core.media.frames import to_unit
 from ..core.media.reading import Reading, open_media, read_clip
 from ..core.stream.config import StreamConfig
 from ..core.stream.encode import encode_clip
+from ..core.stream.given_latents import NOTHING_GIVEN, GivenLatents
 from ..core.stream.lengths import length_from_source
-from ..core.stream.material import NOTHING, Material
 from ..core.stream.prompt_times import FRAME_RATE
-from ..core.stream.tally import pixel_frames
-from ..core.wan.vae_stream import FRAMES_PER_LATENT
+from ..core.video import FRAMES_PER_LATENT, pixel_frames
 from .models import count_latents
 from .values import is_size
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..core.checkpoints.model import ARVideoModel
 
 DEFAULT_STRENGTH = 0.8
+_KEEP = "--keep-frames"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,26 +54,28 @@ class Given:
         return self.latent_frames if self.strength is None else 0
 
     def count_latents(self, latents: int | None, seconds: float | None, usual: int, chunk: int) -> int:
-        """Length of the whole video; a video to change gives it where nothing was typed."""
+        """Length of the whole video; if nothing was typed, that of the video to change."""
         if self.strength is None:
             return count_latents(latents, seconds, usual, chunk, self.opening_frames)
         typed = latents is not None or seconds is not None
         wanted = count_latents(latents, seconds, usual, chunk) if typed else None
-        return length_from_source(self.latent_frames, wanted, chunk, 0, str(self.path), _typed)
+        return length_from_source(
+            self.latent_frames, wanted, chunk, 0, str(self.path), _typed, self.reading.counted(_KEEP)
+        )
 
     def used_frames(self, config: StreamConfig) -> int:
         """Frames of it that go into the video."""
         return pixel_frames(config.opening_frames if self.strength is None else config.total_frames)
 
     def lost(self, config: StreamConfig) -> list[str]:
-        """In words, what of it is not in the video as it was given."""
-        return [f"{self.path}: {each}" for each in self.reading.lost(self.used_frames(config), "--keep-frames")]
+        """In words, what of it is left out of the video or changed."""
+        return [f"{self.path}: {each}" for each in self.reading.lost(self.used_frames(config), _KEEP)]
 
     def to_dict(self) -> dict[str, Any]:
         """For the report."""
         return {"path": str(self.path), **self.reading.to_dict(), "strength": self.strength}
 
-    def material(self, model: ARVideoModel, config: StreamConfig) -> Material:
+    def latents(self, model: ARVideoModel, config: StreamConfig) -> GivenLatents:
         """Its latents; DummyForcingError where the size is not the video's."""
         size, expected = tuple(self.frames.shape[1:3]), tuple(8 * side for side in config.latent_size)
         if size != expected:
@@ -83,7 +87,7 @@ class Given:
             )
         frames = to_unit(self.frames[: self.used_frames(config)])
         latents = encode_clip(model.vae, frames[None])
-        return Material(opening=latents) if self.strength is None else Material(source=latents)
+        return GivenLatents(opening=latents) if self.strength is None else GivenLatents(source=latents)
 
 
 def read_given(args: argparse.Namespace) -> Given | None:
@@ -95,7 +99,12 @@ def read_given(args: argparse.Namespace) -> Given | None:
     path = args.image or args.extend or args.source
     if path is None:
         return None
-    frames, reading = read_clip(open_media(path), None if args.keep_frames or args.image else FRAME_RATE)
+    rate, most = None if args.keep_frames or args.image else FRAME_RATE, _most_frames(args) if args.source else None
+    try:
+        frames, reading = read_clip(open_media(path), rate, _KEEP, most)
+    except DummyForcingError as error:
+        named = error.message if str(path) in error.message else f"{path}: {error.message}"
+        raise DummyForcingError(named) from error
     if args.image is not None and len(frames) > 1:
         raise DummyForcingError(f"{path} holds {len(frames)} frames; give one picture or use --extend")
     if args.source is None:
@@ -103,9 +112,19 @@ def read_given(args: argparse.Namespace) -> Given | None:
     return Given(path, frames, reading, DEFAULT_STRENGTH if args.strength is None else args.strength)
 
 
-def material_of(given: Given | None, model: ARVideoModel, config: StreamConfig) -> Material:
+def _most_frames(args: argparse.Namespace) -> int | None:
+    """The most frames of a source that the video can use, whatever the model; None for all."""
+    if args.latents is not None:
+        return max(1, pixel_frames(args.latents))
+    if args.seconds is None:
+        return None
+    rounding = FRAMES_PER_LATENT * max(each.chunk_frames for each in FAMILIES.values())
+    return math.ceil(args.seconds * FRAME_RATE) + rounding
+
+
+def given_latents_of(given: Given | None, model: ARVideoModel, config: StreamConfig) -> GivenLatents:
     """The latents of what was given, if anything."""
-    return NOTHING if given is None else given.material(model, config)
+    return NOTHING_GIVEN if given is None else given.latents(model, config)
 
 
 def _typed(latents: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..core.checkpoints.facts import CheckpointFacts, inspect_checkpoint
-from ..core.checkpoints.family import Family
+from ..core.checkpoints.families.family import Family
 from ..core.stream.tally import format_bytes
 from .console import open_console, require, say
 from .outputs import check_outputs
@@ -17,7 +17,7 @@ _WIDTH = 20  # of the left column
 def inspect(args: argparse.Namespace) -> None:
     """Run the command; DummyForcingError for a file that is no backbone."""
     require("rich")
-    check_outputs(report_paths(args.json))
+    check_outputs(report_paths(args.json), {"the file to inspect": args.input})
     console = open_console(args.json)
     facts = inspect_checkpoint(args.input, args.family)
     for title, text in _lines(facts):

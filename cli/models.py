@@ -5,22 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..core.checkpoints.families import AUTO
-from ..core.checkpoints.running import family_loop
+from ..core.checkpoints.families.running import family_loop
+from ..core.checkpoints.families.table import AUTO
 from ..core.errors import DummyForcingError
 from ..core.free_memory import free_bytes
 from ..core.stream.config import StreamConfig
-from ..core.stream.lengths import fitting_lengths
+from ..core.stream.lengths import fitting_lengths, is_whole
 from ..core.stream.room import Demand, Words, check_room
+from ..core.video import FRAMES_PER_LATENT
 from ..core.wan.fp8_linear import describe_fp8
-from ..core.wan.vae_stream import FRAMES_PER_LATENT
 from ..core.world.scene import FRAME_RATE
 from .arguments import TOY
 from .console import say
@@ -126,13 +126,13 @@ def embed(prompt: str, embedding: Path | None) -> Tensor:
 
 
 def check_decodable(model: ARVideoModel) -> None:
-    """Raise DummyForcingError if the model came with nothing that decodes."""
+    """Raise DummyForcingError if the model came without a decoder."""
     if model.vae is None and model.decoder is None:
         raise DummyForcingError("frames need a VAE to decode them; give --vae wan_2.1_vae.safetensors")
 
 
 def check_encodable(model: ARVideoModel, given: bool) -> None:
-    """Raise DummyForcingError if frames have to be encoded, `given` ones or those of rollouts, without a VAE."""
+    """Raise DummyForcingError without a VAE if frames have to be encoded: `given` ones or those of rollouts."""
     if model.vae is not None:
         return
     if given:
@@ -149,7 +149,7 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
     """Length in latent frames, whole chunks behind an `opening` of given ones.
 
     `latents` must already be such a length; `seconds`, at FRAME_RATE pixel frames each, is rounded up to one;
-    `default`, which does not count the opening, stands for neither. Raises DummyForcingError naming the nearest
+    without both it is `default`, which does not count the opening. Raises DummyForcingError naming the nearest
     lengths that would do.
     """
     if latents is None:
@@ -158,8 +158,7 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
         frames = math.ceil(seconds * FRAME_RATE)
         wanted = 1 + math.ceil((frames - 1) / FRAMES_PER_LATENT)
         return opening + chunk * max(1, math.ceil((wanted - opening) / chunk))
-    made = latents - opening
-    if made <= 0 or made % chunk:
+    if not is_whole(latents, chunk, opening):
         nearest = " or ".join(str(length) for length in fitting_lengths(latents, chunk, opening))
         behind = f" behind {opening} given ones" if opening else ""
         raise DummyForcingError(
@@ -174,10 +173,11 @@ def check_fits(model: ARVideoModel, config: StreamConfig, decodes: bool = True) 
     decodes: whether its frames are wanted.
     """
     shape = model.backbone.shape
-    like = torch.empty(1, 0, dtype=model.dtype, device="meta")
-    layout = replace(config.video_layout(like), device=model.device)
+    video = config.video_shape(
+        shape.layers, shape.heads, head_dim=shape.head_dim, dtype=model.dtype, device=model.device
+    )
     decoder = model.begin_decoding() if decodes else None
-    demand = Demand(model.backbone, shape.dim, shape.ffn_dim, config.memory, layout, decoder)
+    demand = Demand(shape.dim, shape.ffn_dim, config.memory, video, decoder)
     where = "the computer" if model.device.type == "cpu" else "the GPU"
     check_room(demand, free_bytes(model.device), where, _TYPED)
 

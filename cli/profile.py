@@ -10,31 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..core.checkpoints.running import COMMON
+from ..core.checkpoints.families.running import COMMON
 from ..core.errors import DummyForcingError
 from ..core.files import write_file
+from ..core.heads import measure
 from ..core.heads.forced import check_forced_roles, parse_forced_roles
 from ..core.heads.heat_map import draw_heat_map
-from ..core.heads.measure import (
-    MeasuredOn,
-    core_set_ratios,
-    describe_ratios,
-    make_profile,
-    profile_recorder,
-    recorded_samples,
-)
 from ..core.heads.profile import HeadProfile
 from ..core.heads.roles import describe_roles, heads_to_dict
-from ..core.memory.config import MemoryConfig
-from ..core.memory.dense import Dense
+from ..core.memory_config import MemoryConfig
+from ..core.methods.dense import Dense
 from ..core.stream.config import StreamConfig
 from ..core.stream.prompts import check_text
 from ..core.stream.tally import RunReport
 from .console import open_console, print_roles, require, say
 from .models import ModelChoice, Opener, check_fits, count_latents, describe_model, embed, say_family
-from .outputs import check_outputs, check_suffix
+from .outputs import check_outputs, check_suffix, typed_inputs
 from .report import environment, report_paths, write_report
-from .run import VideoJob, run_video
+from .run_video import VideoJob, run_video
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,11 +68,13 @@ def profile(args: argparse.Namespace, opener: Opener) -> None:
     config = _plan(args, model)
     check_fits(model, config, decodes=False)
     samples, reports = _measure(model, config, subjects, console)
-    found = make_profile(samples, _measured_on(model, config, subjects), args.dummy_ratio, args.cost, forced)
-    ratios = core_set_ratios(found)
+    found = measure.make_profile(
+        samples, _measured_on(model, config, subjects), args.dummy_ratio, args.cost, forced
+    )
+    ratios = measure.core_set_ratios(found)
     _write(args, found, console)
     print_roles(console, found.roles)
-    say(console, describe_ratios(ratios))
+    say(console, measure.describe_ratios(ratios))
     if args.json is not None:
         report = _to_dict(args, model, found, ratios, reports)
         write_report(args.json, environment(args.argv, model.device) | report)
@@ -98,10 +93,9 @@ def _read_subjects(args: argparse.Namespace) -> _Subjects:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     check_suffix(args.output, (".safetensors",), "a head profile")
-    pictures = [] if args.picture is None else [args.picture]
-    for picture in pictures:
-        check_suffix(picture, (".png",), "a picture")
-    check_outputs([args.output, *pictures, *report_paths(args.json)])
+    check_suffix(args.picture, (".png",), "a picture")
+    inputs = typed_inputs(args, "embedding", "model", "vae", "lora")
+    check_outputs([args.output, args.picture, *report_paths(args.json)], inputs)
 
 
 def _plan(args: argparse.Namespace, model: ARVideoModel) -> StreamConfig:
@@ -120,7 +114,7 @@ def _measure(
     model: ARVideoModel, config: StreamConfig, subjects: _Subjects, console: Console
 ) -> tuple[list[Tensor], list[RunReport]]:
     """Masses [chunks - 1, passes, layers, heads, 3] of each video and what it cost."""
-    recorder = profile_recorder(len(model.backbone.blocks))
+    recorder = measure.profile_recorder(len(model.backbone.blocks))
     samples, reports = [], []
     for index, text in enumerate(subjects.texts):
         for seed in subjects.seeds:
@@ -128,12 +122,12 @@ def _measure(
             recorder.clear()
             job = VideoJob(title, text, config, seed, (recorder,))
             reports.append(run_video(model, job, console=console))
-            samples.append(recorded_samples(recorder))
+            samples.append(measure.recorded_samples(recorder))
     return samples, reports
 
 
-def _measured_on(model: ARVideoModel, config: StreamConfig, subjects: _Subjects) -> MeasuredOn:
-    return MeasuredOn(
+def _measured_on(model: ARVideoModel, config: StreamConfig, subjects: _Subjects) -> measure.MeasuredOn:
+    return measure.MeasuredOn(
         fingerprint=model.fingerprint,
         shape=model.backbone.shape.to_dict(),
         prompts=subjects.prompts,

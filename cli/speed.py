@@ -7,23 +7,28 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import DummyForcingError
 from ..core.presets import PRESETS, FittedPreset, SpeedPreset
-from .arguments import TOY
+from .arguments import POLICY, SELECT, TOY
 from .console import say
+from .method_options import PRESET, all_flags
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_ONE_EACH = (POLICY, SELECT)
 _SET_BY_IT = (
-    "--policy", "--dummy-ratio", "--local-context", "--packed-frames", "--classification-chunk", "--cost",
-    "--force-roles", "--sink", "--window", "--profile", "--save-profile", "--rope", "--select", "--preset",
-    "--sparsity", "--skip-passes", "--skip-threshold",
-)  # fmt: skip
+    *(f"--{selector.flag}" for selector in _ONE_EACH),
+    *(flag for slot in ("keep", "select", "passes") for flag in all_flags(slot)),
+    "--profile",
+    "--save-profile",
+    "--rope",
+    f"--{PRESET}",
+)
 
 
 def read_speed(args: argparse.Namespace) -> SpeedPreset | None:
     """The preset asked for, if any; its FP8 goes into `args`.
 
-    Raises DummyForcingError for options that say otherwise.
+    Raises DummyForcingError for options that contradict it.
     """
     if args.speed is None:
         return None

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..core.errors import DummyForcingError
 from ..core.files import read_text
-from ..core.stream.prompt_times import PromptPlan, parse_time
+from ..core.stream.prompt_times import PromptPlan, PromptTime, parse_time
 from ..core.stream.prompts import PromptSwitch
 from .models import embed
 
 _OPTIONS = ("switch", "recache_frames", "interpolate_chunks")
-_EXAMPLE = "a line is a time, a colon and a prompt, such as 'chunk 4: a blue square moving left' or '3.5s: ...'"
+_CLOCK = re.compile(r"\s*(\d+(?::\d+)+(?:\.\d+)?)\s*:")
+_EXAMPLE = (
+    "write lines of a time, a colon and a prompt, such as 'chunk 4: a blue square moving left' or '3.5s: ...'"
+)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A time and a prompt as written. where: their place in the file, for messages."""
+
+    where: str
+    time: str
+    prompt: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,42 +59,79 @@ def read_story(args: argparse.Namespace) -> Story | None:
     entries = list(_entries(args.prompts))
     if not entries:
         raise DummyForcingError(f"{args.prompts} holds no prompts; {_EXAMPLE}")
-    texts = tuple(
-        embed(prompt, args.prompts.parent / prompt if args.embedding is not None else None) for _, prompt in entries
-    )
+    times = tuple(_time(entry) for entry in entries)  # first: a fault in them shows up in the prompts too
+    beside = args.prompts.parent if args.embedding is not None else None
+    texts = tuple(_text(entry, beside) for entry in entries)
     fields = {"recache_frames": "recache_frames", "interpolate_chunks": "chunks"}
     options = {field: getattr(args, name) for name, field in fields.items() if name in args}
     method = getattr(args, "switch", None)
-    plan = PromptPlan(tuple(parse_time(time) for time, _ in entries), texts, method, **options)
-    return Story(tuple(prompt for _, prompt in entries), plan)
+    return Story(tuple(entry.prompt for entry in entries), PromptPlan(times, texts, method, **options))
 
 
-def _entries(path: Path) -> Iterator[tuple[str, str]]:
+def _time(entry: _Entry) -> PromptTime:
+    with _named(entry.where):
+        found = parse_time(entry.time)
+    second, colon, _ = entry.prompt.partition(":")
+    if colon and _is_time(second):
+        raise DummyForcingError(
+            f"{entry.where} has two times, {entry.time.strip()!r} and {second.strip()!r}; give each prompt one time"
+        )
+    return found
+
+
+def _is_time(text: str) -> bool:
+    try:
+        parse_time(text)
+    except DummyForcingError:
+        return False
+    return True
+
+
+def _text(entry: _Entry, beside: Path | None) -> Tensor:
+    with _named(entry.where):
+        return embed(entry.prompt, None if beside is None else beside / entry.prompt)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say in messages where in the file the fault is."""
+    try:
+        yield
+    except DummyForcingError as error:
+        raise DummyForcingError(f"{where}: {error.message}") from error
+
+
+def _entries(path: Path) -> Iterator[_Entry]:
     """Times and prompts of a file, as written."""
     text = read_text(path)
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" or text.lstrip().startswith(("[", "{")):  # no time begins like that
         yield from _json_entries(path, text)
         return
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        time, colon, prompt = line.partition(":")
+        clock = _CLOCK.match(line)  # no time that is known, but one time: the message shows all of it
+        time, colon, prompt = (clock[1], ":", line[clock.end() :]) if clock else line.partition(":")
+        where = f"line {number} of {path}"
         if not colon or not prompt.strip():
-            raise DummyForcingError(f"line {number} of {path} is {line.strip()!r}; {_EXAMPLE}")
-        yield time, prompt.strip()
+            raise DummyForcingError(f"{where} is {line.strip()!r}; {_EXAMPLE}")
+        yield _Entry(where, time, prompt.strip())
 
 
-def _json_entries(path: Path, text: str) -> Iterator[tuple[str, str]]:
+def _json_entries(path: Path, text: str) -> Iterator[_Entry]:
     try:
         listed = json.loads(text)
     except ValueError as error:
-        raise DummyForcingError(f"{path} is no JSON: {error}; correct it or write lines in a .txt file") from error
-    shape = 'expected a list of {"at": "chunk 4", "prompt": "..."}'
+        raise DummyForcingError(
+            f"{path} is not JSON: {error}; correct the JSON or write lines in a .txt file"
+        ) from error
+    shape = 'write a list of {"at": "chunk 4", "prompt": "..."}'
     if not isinstance(listed, list):
-        raise DummyForcingError(f"{path} holds no list; {shape}")
-    for entry in listed:
+        raise DummyForcingError(f"{path} is not a list; {shape}")
+    for number, entry in enumerate(listed, start=1):
+        where = f"entry {number} of {path}"
         if not isinstance(entry, dict) or set(entry) != {"at", "prompt"}:
-            raise DummyForcingError(f"{path} has the entry {json.dumps(entry)}; {shape}")
+            raise DummyForcingError(f"{where} is {json.dumps(entry)}; {shape}")
         if not all(isinstance(value, str) for value in entry.values()):
-            raise DummyForcingError(f"{path} has the entry {json.dumps(entry)}; both values are texts")
-        yield entry["at"], entry["prompt"]
+            raise DummyForcingError(f"{where} is {json.dumps(entry)}; write both values as texts")
+        yield _Entry(where, entry["at"], entry["prompt"])

@@ -6,7 +6,7 @@ import math
 import re
 from argparse import ArgumentTypeError
 
-from ..core.stream.seeds import MOST_SEED
+from ..core.stream.noise import MOST_SEED
 
 
 def count(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What users are meant to see of an error."""
+"""Errors that are meant for users to read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DummyForcingError(ValueError):
 
     @property
     def message(self) -> str:
-        """As it was written, to be part of another message."""
+        """The message as it was written, for use inside another message."""
         return super().__str__()
 
     def __str__(self) -> str:

@@ -15,20 +15,30 @@ _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16"
 
 
 def read_text(path: Path) -> str:
-    """A text file as editors save it: UTF-8, with or without a byte-order mark, or UTF-16 with one; any line ends.
+    """Read a text file as editors save it: UTF-8 with or without a byte-order mark, or UTF-16 with one; any line
+    ends.
 
     Raises DummyForcingError when it cannot be read.
     """
     try:
         data = path.read_bytes()
         encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
-        return data.decode(encoding)
+        text = data.decode(encoding)
     except OSError as error:
         raise DummyForcingError(
             f"cannot read {path}: {error.strerror or error}; give a text file that exists"
         ) from error
     except UnicodeDecodeError as error:
-        raise DummyForcingError(f"{path} is not text in UTF-8; save it again as UTF-8") from error
+        if b"\0" in data:
+            raise DummyForcingError(_binary(path)) from error
+        raise DummyForcingError(f"{path} is not text in UTF-8; save the text again as UTF-8") from error
+    if "\0" in text:
+        raise DummyForcingError(_binary(path))
+    return text
+
+
+def _binary(path: Path) -> str:
+    return f"{path} is no text file: there are zero bytes in it; give a text file in UTF-8"
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -60,7 +70,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 def check_writable(path: Path) -> None:
     """Raise DummyForcingError unless a file can be written to `path`; leaves nothing behind.
 
-    Makes the folder and a hidden file for a moment: permission bits alone tell too little.
+    Briefly makes the folder and a hidden file, because permission bits alone do not tell enough.
     """
     with explain_write_errors(path):
         if path.is_dir():
@@ -92,7 +102,7 @@ def make_folder(folder: Path) -> list[Path]:
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove those of the folders, innermost first, that hold nothing."""
+    """Remove those of the folders, innermost first, that are empty."""
     for folder in folders:
         with contextlib.suppress(OSError):
             folder.rmdir()

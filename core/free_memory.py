@@ -1,4 +1,4 @@
-"""How many bytes can still be had on a device."""
+"""How many bytes a device can still provide."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CONTAINER = (
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that this process can still get on the device; None where the machine does not tell.
 
-    On a GPU what nobody has taken and what PyTorch holds without using it; elsewhere RAM and swap, within the limit
-    of a container.
+    On a GPU this is what nobody has allocated and what PyTorch holds unused; elsewhere RAM and swap, within a
+    container's limit.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -30,7 +30,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def lent_to_gpu(ram: int, platform: str = sys.platform) -> int:
-    """Of so many bytes of RAM, those that drivers give to a full GPU: on Windows half of them, slow as they are."""
+    """How much of this many bytes of RAM drivers lend to a full GPU: on Windows half, though it is slow."""
     return ram // 2 if platform == "win32" else 0
 
 

@@ -1,21 +1,21 @@
-"""Speed presets: what the methods are set to together, by how much quality the speed may cost.
+"""Speed presets: settings of all methods together, by how much quality the speed may cost.
 
-Every preset names a value for each method, "as it is" among them, so that nothing of an earlier setting is left.
+Every preset sets every method, if only to its default, so that nothing of an earlier setting is left.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .checkpoints.family import Family
-from .checkpoints.running import FamilyLoop, family_memory, positions_for
+from .checkpoints.families.family import Family
+from .checkpoints.families.running import FamilyLoop, family_memory, positions_for
 from .errors import DummyForcingError
-from .memory.config import MemoryConfig
-from .memory.dummy_forcing import DummyForcing
-from .memory.keep import KeepPolicy
-from .memory.light_forcing import LightForcing
-from .memory.select import AllKeys, SelectMethod
-from .stream.pass_skip import PassSkip
+from .memory_config import MemoryConfig
+from .methods.base import KeepMethod, SelectMethod
+from .methods.dummy_forcing import DummyForcing
+from .methods.light_forcing import LightForcing
+from .methods.pass_skip import PassSkip
+from .methods.plain import AllKeys
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SpeedPreset:
     """
 
     summary: str
-    keep: KeepPolicy
+    keep: KeepMethod
     select: SelectMethod = field(default_factory=AllKeys)
     skip: PassSkip | None = None
     fp8: bool = False
@@ -66,9 +66,9 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class FittedPreset:
-    """A preset as far as a model's family can take it.
+    """The part of a preset that a model's family can run.
 
-    memory, skip: what to set. notes: what it leaves out and why, sentences without a full stop.
+    memory, skip: what to set. notes: what is left out and why, sentences without a full stop.
     """
 
     memory: MemoryConfig
@@ -77,10 +77,10 @@ class FittedPreset:
 
     def describe(self) -> list[str]:
         """One line for each method: what it is set to."""
-        passes = "all computed" if self.skip is None else f"{_listed(self.skip.passes)} of each chunk skipped"
+        passes = "all computed" if self.skip is None else self.skip.describe()
         return [
-            f"memory: {_describe_keep(self.memory.keep)}",
-            f"selection: {_describe_select(self.memory.select)}",
+            f"memory: {self.memory.keep.describe()}",
+            f"selection: {self.memory.select.describe()}",
             f"passes: {passes}",
             *(f"note: {note}" for note in self.notes),
         ]
@@ -96,7 +96,7 @@ def speed_preset(name: str) -> SpeedPreset:
 def fit_preset(
     preset: SpeedPreset, family: Family | None, loop: FamilyLoop, passes: int | None = None
 ) -> FittedPreset:
-    """What of a preset a family's loop can run; family None is a model of which nothing is known.
+    """The part of a preset that a family's loop can run; family None stands for an unknown model.
 
     passes: denoising passes of a chunk; None for as many as the family has.
     """
@@ -109,28 +109,7 @@ def fit_preset(
     if preset.skip is None or passes is None:
         return FittedPreset(memory, preset.skip)
     try:
-        preset.skip.check(passes)
+        preset.skip.check_passes(passes)
     except DummyForcingError as error:
         return FittedPreset(memory, None, (f"all passes are computed: {error.message}",))
     return FittedPreset(memory, preset.skip)
-
-
-def _describe_keep(keep: KeepPolicy) -> str:
-    if isinstance(keep, DummyForcing):
-        chunks = f"{keep.local_context} chunk{'s' if keep.local_context > 1 else ''}"
-        return f"Dummy Forcing, {keep.dummy_ratio:.0%} dummy heads, neighbor heads look back {chunks}"
-    if keep.keeps_all:
-        return "everything is kept"
-    return f"a window of {keep.size} latent frames, {keep.sink} of them the first"
-
-
-def _describe_select(select: SelectMethod) -> str:
-    if isinstance(select, LightForcing):
-        return (
-            f"Light Forcing, sparsity {select.sparsity:g}, {select.keep_frames} past frames of a block of queries"
-        )
-    return "all keys"
-
-
-def _listed(passes: tuple[int, ...]) -> str:
-    return ", ".join(map(str, passes))

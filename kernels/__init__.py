@@ -2,21 +2,22 @@
 
 from .attention import attend, backend_names, force_backend
 from .block_plan import BlockPlan
-from .control import force_elementwise, forget_choices
-from .dense import Dense, attend_densely
-from .device import numbers_on, on_device
-from .finish import Finish, HeadTarget, QKNorm, apply_rope, place_heads
+from .dense_attention import DenseAttention, attend_densely
+from .device import HostCopy, numbers_on, on_device
+from .dispatch import force_elementwise, forget_choices
 from .heads import head_index, put_heads
 from .layer_norm import Affine, Modulation, gated_residual, layer_norm, modulate, residual_norm
+from .norm_rope import HeadTarget, NormRope, QKNorm, apply_rope, place_heads
 from .plan import ReadPlan
 
 __all__ = [
     "Affine",
     "BlockPlan",
-    "Dense",
-    "Finish",
+    "DenseAttention",
     "HeadTarget",
+    "HostCopy",
     "Modulation",
+    "NormRope",
     "QKNorm",
     "ReadPlan",
     "apply_rope",

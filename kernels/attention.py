@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 
 from .block_plan import BlockPlan
-from .choice import bucket
-from .dense import DENSE, Dense, attend_densely
-from .dispatch import Dispatcher, Implementation
+from .dense_attention import DENSE, DenseAttention, attend_densely, attend_grouped, fits_grouped
+from .dispatch import ATTENTION, Dispatcher, Implementation, bucket
 from .flex import MODULE, attend_flex, fits_flex
-from .grouped import attend_grouped, fits_grouped
-from .override import ATTENTION
 from .plan import ReadPlan
 from .range_sparse import NEEDS, attend_range_sparse, fits_range_sparse, wants_range_sparse
 from .reference import attend_reference
 from .varlen import VARLEN, attend_varlen, fits_varlen, wants_varlen
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense = attend_densely) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention = attend_densely
+) -> Tensor:
     """Attention of every head, or every block of queries of it, over its own key ranges.
 
     Args:
@@ -28,8 +27,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: D
         k, v: keys and values [B, Lk, H, D]; may be larger than what is read, unread positions may be
             uninitialised.
         plan: key ranges, `plan.heads == H`.
-        dense: what runs a group of heads that read the same keys. A host may bring its own, which then runs
-            whatever dense calls can serve.
+        dense: the function that runs a group of heads that read the same keys. A host may give its own, which then
+            runs every plan that dense calls can serve.
 
     Returns:
         [B, Lq, H, D], dtype of q; zeros for queries that read nothing.
@@ -62,7 +61,7 @@ def force_backend(name: str) -> contextlib.AbstractContextManager[None]:
 
 
 def backend_names() -> list[str]:
-    """What `force_backend` and the environment variable take."""
+    """The names that `force_backend` and the environment variable accept."""
     return list(NAMES)
 
 
@@ -79,7 +78,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan) -> None:
         raise ValueError(f"the bias is for {plan.bias.shape[1]} keys but there are {k.shape[1]}")
 
 
-def _by_reference(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> Tensor:
+def _by_reference(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention) -> Tensor:
     return attend_reference(q, k, v, plan)
 
 

@@ -23,7 +23,7 @@ class BlockPlan:
 
     Attributes:
         offsets: int32 [heads * query_blocks + 1], from 0 to at most n.
-        ranges: int32 [n, 2], on the device of the keys; those beyond the last offset are nobody's.
+        ranges: int32 [n, 2], on the device of the keys; ranges beyond the last offset belong to no row.
         heads: attention heads.
         block_q: queries in a block.
         bias: [heads, keys] fp32, see `ReadPlan`.
@@ -69,7 +69,7 @@ class BlockPlan:
     def from_table(
         cls, table: Tensor, blocks: Tensor, block_q: int, *, bias: Tensor | None = None, block_k: int | None = None
     ) -> BlockPlan:
-        """What a block selection yields (Light Forcing, AnnSA), without waiting for the device.
+        """The plan of a block selection (Light Forcing, AnnSA), made without waiting for the device.
 
         Args:
             table: [heads, query_blocks, k] integers, the chosen key blocks of each query block; a negative one
@@ -90,7 +90,7 @@ class BlockPlan:
 
     @property
     def dense(self) -> bool:
-        """Never: dense calls cannot serve it without reading the device."""
+        """Always False: dense calls would need the ranges on the host."""
         return False
 
     @property
@@ -106,7 +106,7 @@ class BlockPlan:
         row = torch.searchsorted(self.offsets[1:].contiguous(), each, right=True)
         start, end = self.ranges.clamp(0, keys).long().unbind(1)
         step = (start < end).to(torch.int32)
-        edges = torch.zeros(rows + 1, keys + 1, dtype=torch.int32, device=device)  # the last row is nobody's
+        edges = torch.zeros(rows + 1, keys + 1, dtype=torch.int32, device=device)  # the last row: unused ranges
         edges.index_put_((row, start), step, accumulate=True)
         edges.index_put_((row, end), -step, accumulate=True)
         read = edges[:rows].cumsum(1)[:, :keys] > 0

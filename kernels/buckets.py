@@ -19,7 +19,7 @@ class Buckets:
     """Keys of each head in the order of their buckets.
 
     Attributes:
-        order: int64 [H, N], the key at each place; within a bucket as they came.
+        order: int64 [H, N], the key at each place; keys of one bucket keep their order.
         edges: int32 [H, C + 1], bucket c is at places edges[c] .. edges[c + 1]; keys of no bucket come last.
     """
 
@@ -40,7 +40,7 @@ class Buckets:
 
 
 def in_blocks(x: Tensor, order: Tensor, block: int) -> Tensor:
-    """Rows x [H, L, C] in an order [H, L] and in blocks: [H, blocks, block, C], the last one filled with zeros."""
+    """Rows of x [H, L, C], reordered by [H, L], in blocks [H, blocks, block, C]; the last is padded with zeros."""
     x = x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
     return F.pad(x, (0, 0, 0, -x.shape[1] % block)).unflatten(1, (-1, block))
 
@@ -48,20 +48,20 @@ def in_blocks(x: Tensor, order: Tensor, block: int) -> Tensor:
 def visiting_plan(
     visits: Tensor, edges: Tensor, own: tuple[int, int], block_q: int, bias: Tensor | None = None
 ) -> BlockPlan:
-    """What blocks of queries read that visit some buckets each, and all of their own chunk.
+    """The plan by which each block of queries reads the buckets that it visits, and the whole current chunk.
 
     Args:
         visits: bool [H, blocks, C].
         edges: places of buckets, see `Buckets`.
-        own: places of the own chunk, behind all buckets.
+        own: places of the current chunk, behind all buckets.
         block_q: queries in a block.
         bias: see `ReadPlan`, in the order of places.
 
-    Buckets next to each other are read as one range.
+    Adjacent buckets are read as one range.
     """
     heads, blocks, buckets = visits.shape
     before = F.pad(visits, (1, 0))[..., :-1]
-    # The first bucket from each on that is not visited ends a run: a minimum from the right.
+    # A run ends at the next bucket that is not visited, which a running minimum from the right finds.
     names = torch.arange(buckets, device=visits.device)
     ends = torch.where(visits, buckets, names).flip(-1).cummin(-1).values.flip(-1)
     edges = edges[:, None].expand(-1, blocks, -1)
@@ -74,12 +74,12 @@ def visiting_plan(
 
 
 def keys_visited(visits: Tensor, sizes: Tensor, own: int) -> Tensor:
-    """Keys that each block reads: int64 [H, blocks]; sizes as in `Buckets`, `own` those of the own chunk."""
+    """Keys that each block reads: int64 [H, blocks]; sizes as in `Buckets`, `own` keys in the current chunk."""
     return (visits * sizes[:, None]).sum(-1) + own
 
 
 def _packed(wanted: Tensor, ranges: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets and ranges of rows [R, W, 2] of which some are wanted [R, W]; what is left over is at the end."""
+    """Offsets and ranges of the wanted [R, W] among rows of ranges [R, W, 2]; unwanted ones go to the end."""
     rows, width = wanted.shape
     offsets = F.pad(wanted.sum(1).cumsum(0), (1, 0)).to(torch.int32)
     place = torch.where(wanted, wanted.flatten().cumsum(0).view(rows, width) - 1, rows * width)

@@ -1,8 +1,8 @@
 """The fastest of several ways to compute the same: each is timed once for a kind of call, the winner is kept.
 
 What it costs: one run of each candidate to warm up (a Triton kernel compiles there) and `_ROUNDS` timed ones, in
-the first call of a kind. Callers put sizes into the kind by powers of two, so that a growing history is timed a few
-times in a video and every layer and later chunk reuses the winner.
+the first call of a kind. Callers put sizes into the kind by powers of two (`dispatch.bucket`), so that a growing
+history is timed a few times in a video and every layer and later chunk reuses the winner.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Candidates = Mapping[str, Callable[[], Tensor]]
 def fastest(what: str, kind: Hashable, candidates: Candidates, device: torch.device) -> str:
     """The name of the fastest candidate for a kind of call.
 
-    A single candidate is not timed. While a CUDA graph is captured or a function compiled nothing can be timed: the
-    winner of an earlier call is taken, else the first candidate for this once. Where torch is told to be
-    deterministic the first candidate is taken, since times vary. A candidate that fails is out.
+    A single candidate is not timed. Nothing can be timed while a CUDA graph is captured or a function compiled:
+    then the winner of an earlier call is taken or, for this call only, the first candidate. Where torch is told to
+    be deterministic the first candidate is taken, since times vary. A candidate that fails is dropped.
 
     Raises:
         RuntimeError: every candidate failed.
@@ -48,11 +48,6 @@ def fastest(what: str, kind: Hashable, candidates: Candidates, device: torch.dev
             return first
         _winners[place] = _measured(what, candidates, device)
     return _winners[place]
-
-
-def bucket(size: int) -> int:
-    """Sizes between two powers of two are of one kind."""
-    return size.bit_length()
 
 
 def cannot_wait(device: torch.device) -> bool:
@@ -77,7 +72,7 @@ def _measured(what: str, candidates: Candidates, device: torch.device) -> str:
             failures[name] = error
     if not seconds:
         raise RuntimeError("; ".join(f"{name}: {in_one_line(error)}" for name, error in failures.items()))
-    for _ in range(_ROUNDS if len(seconds) > 1 else 0):  # taking turns: what slows the machine slows them all
+    for _ in range(_ROUNDS if len(seconds) > 1 else 0):  # in turns, so that a busy machine slows all of them
         for name in seconds:
             seconds[name] = min(seconds[name], _seconds(candidates[name], device))
     winner = min(seconds, key=seconds.__getitem__)
@@ -100,7 +95,7 @@ def _seconds(run: Callable[[], Tensor], device: torch.device) -> float:
 
 
 def _report(what: str, winner: str, seconds: dict[str, float], failures: dict[str, Exception]) -> None:
-    """One line the first time something wins, the rest for those who debug."""
+    """Log one line at level info when something first wins; everything else at level debug."""
     level = logging.DEBUG if (what, winner) in _said else logging.INFO
     _said.add((what, winner))
     times = [f"{name} {1e3 * taken:.3g} ms" for name, taken in sorted(seconds.items(), key=lambda item: item[1])]

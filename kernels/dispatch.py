@@ -1,20 +1,80 @@
-"""Several implementations of one function: which of them a call takes."""
+"""Several implementations of one function: which of them a call takes.
+
+The one asked for by name, in code by a `force_...` or by a user in the environment; else the only one that fits,
+else the fastest (`choice`).
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Hashable, Sequence
+import os
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
+from . import choice
 from .choice import FAILURES, cannot_wait, fastest
 from .libraries import in_one_line, library
-from .override import ATTENTION, Override
 
 logger = logging.getLogger("dummy_forcing")
+
+
+class Override:
+    """A choice made by hand.
+
+    variable: of the environment.
+    what: that it chooses, for messages.
+    """
+
+    def __init__(self, variable: str, what: str):
+        self.variable = variable
+        self.what = what
+        self._forced: str | None = None
+        self._warned: set[str] = set()
+
+    @contextlib.contextmanager
+    def forced(self, name: str, names: Sequence[str]) -> Iterator[None]:
+        """Pin one of `names` inside the block; raises ValueError for any other."""
+        if name not in names:
+            raise ValueError(f"unknown {self.what} '{name}'; there are {', '.join(names)}")
+        previous, self._forced = self._forced, name
+        try:
+            yield
+        finally:
+            self._forced = previous
+
+    def requested(self) -> tuple[str | None, bool]:
+        """The name asked for, and whether it is an error (in code), or falls back, if it cannot run a call."""
+        if self._forced is not None:
+            return self._forced, True
+        return os.environ.get(self.variable) or None, False
+
+    def check(self, names: Sequence[str]) -> None:
+        """Warn about a misspelt variable: it must neither end a run nor go unnoticed."""
+        name = os.environ.get(self.variable)
+        if name and name not in names and name not in self._warned:
+            self._warned.add(name)
+            logger.warning(
+                "%s=%s is no %s; there are %s. Choosing one.", self.variable, name, self.what, ", ".join(names)
+            )
+
+    def forget(self) -> None:
+        """Warn anew; for tests."""
+        self._warned.clear()
+
+
+ATTENTION = Override("DUMMY_FORCING_ATTENTION", "attention back end")
+ELEMENTWISE = Override("DUMMY_FORCING_ELEMENTWISE", "elementwise back end")
+ELEMENTWISE_NAMES = "torch", "fused", "kitchen"
+
+
+def bucket(size: int) -> int:
+    """Sizes between the same two powers of two are of one kind."""
+    return size.bit_length()
 
 
 def _always(*args: Any) -> bool:
@@ -30,10 +90,10 @@ class Implementation:
         run: the function.
         needs: what it needs, for the message that says it cannot run.
         supports: whether it gives the right result for these arguments; must not wait for the device.
-        competes: whether it enters the choice when nobody asks for it.
-        library: the module it needs beyond torch's core; an implementation with a library may fail, then the call
-            goes on with another one. Errors of the others are the caller's.
-        rank: only those of the lowest rank present are compared; higher ones are for want of anything better.
+        competes: whether it takes part in the choice when nobody asks for it by name.
+        library: the module it needs beyond torch's core. If an implementation with a library fails, the call goes
+            on with another one; errors of all others are raised to the caller.
+        rank: only those of the lowest rank available are compared; higher ranks are fallbacks.
     """
 
     name: str
@@ -45,8 +105,11 @@ class Implementation:
     rank: int = 0
 
     def can_run(self, *args: Any) -> bool:
-        """The library is asked for only if the call would fit: nobody hears of flash-attn on a CPU."""
+        """Asks for the library only if the call fits, so that nobody on a CPU reads that flash-attn is missing."""
         return self.supports(*args) and (self.library is None or library(self.library) is not None)
+
+
+_dispatchers: list[Dispatcher] = []
 
 
 class Dispatcher:
@@ -59,9 +122,10 @@ class Dispatcher:
         self._chosen: dict[Hashable, Implementation] = {}
         self._failed: set[tuple[str, Hashable]] = set()
         self._said: set[str] = set()
+        _dispatchers.append(self)
 
     def __call__(self, kind: Hashable, device: torch.device, *args: Any) -> Any:
-        """Run a call; `kind` stands for everything that support and speed depend on, but the device."""
+        """Run a call; `kind` stands for everything, except the device, that support and speed depend on."""
         kind = (device, kind)
         name, strict = self.override.requested()
         if name in self.table:
@@ -132,7 +196,7 @@ class Dispatcher:
         try:
             return fastest(self.what, kind, runs, device)
         except RuntimeError:
-            return next(iter(runs))  # runs again and says itself what is wrong
+            return next(iter(runs))  # its run then raises what is wrong with the call
 
     def _candidates(self, kind: Hashable, args: tuple) -> list[Implementation]:
         able = [
@@ -144,9 +208,23 @@ class Dispatcher:
         return [each for each in able if each.rank == best]
 
     def _give_up(self, failed: Implementation, kind: Hashable, error: Exception) -> None:
-        """Go on without an optional implementation; raises where there is no other reason than the call."""
+        """Drop an implementation that needs a library; raises the error of any other, and out of memory."""
         if failed.library is None or isinstance(error, torch.cuda.OutOfMemoryError):
             raise error
         self._failed.add((failed.name, kind))
         self._chosen.pop(kind, None)
         self.say(f"{failed.name} failed", f"{in_one_line(error)}; going on without it", logging.WARNING)
+
+
+def force_elementwise(name: str) -> contextlib.AbstractContextManager[None]:
+    """As `force_backend`, for norms, RoPE and residuals: 'torch', 'fused' or 'kitchen'."""
+    return ELEMENTWISE.forced(name, ELEMENTWISE_NAMES)
+
+
+def forget_choices() -> None:
+    """Measure and report everything anew; for tests and benchmarks."""
+    choice.forget()
+    for dispatcher in _dispatchers:
+        dispatcher.forget()
+    for override in (ATTENTION, ELEMENTWISE):
+        override.forget()

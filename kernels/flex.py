@@ -1,6 +1,6 @@
-"""FlexAttention: the plan as a block mask. For want of the Triton kernel; compiled on a GPU, eager on a CPU.
+"""FlexAttention: the plan as a block mask. A fallback for the Triton kernel; compiled on a GPU, eager on a CPU.
 
-Eager FlexAttention computes every logit, so on a CPU it is for small sizes and tests only.
+Eager FlexAttention computes every logit, so on a CPU it is only for small sizes and tests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .block_plan import BlockPlan
-from .dense import Dense
+from .dense_attention import DenseAttention
 from .libraries import library
 from .plan import ReadPlan
 
@@ -22,8 +22,8 @@ MODULE = "torch.nn.attention.flex_attention"
 _TILE = 128
 
 
-def attend_flex(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> Tensor:
-    """Zeroes a copy of the keys nobody reads, whose values may be NaN and would meet a weight of zero."""
+def attend_flex(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention) -> Tensor:
+    """Zeroes unread keys in a copy: they get a weight of zero, but zero times NaN would still be NaN."""
     blocks = plan if isinstance(plan, BlockPlan) else BlockPlan.of(plan, q.shape[1], q.device)
     allowed = blocks.allowed(k.shape[1])
     seen = allowed.any(dim=1)
@@ -38,7 +38,7 @@ def attend_flex(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, den
         return _flex(q.device.type)(*parts, score_mod=score, block_mask=mask).transpose(1, 2)
 
 
-def fits_flex(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> bool:
+def fits_flex(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention) -> bool:
     """Compiled code wants a head_dim that is a power of two."""
     dim = q.shape[-1]
     return q.device.type == "cpu" or (q.is_cuda and dim >= 16 and dim & (dim - 1) == 0)
@@ -58,7 +58,7 @@ def _with_bias(bias: Tensor) -> Callable[..., Tensor]:
 
 
 def _block_mask(allowed: Tensor, block_q: int, queries: int):
-    """Tiles of which all, some or no keys are read, from `allowed` [heads, query blocks, keys]."""
+    """Which tiles are read in full, in part or not at all, from `allowed` [heads, query blocks, keys]."""
     heads, query_blocks, keys = allowed.shape
     padded = F.pad(allowed, (0, -keys % _TILE)).view(heads, query_blocks, -1, _TILE)
     touched = _query_blocks_of_tiles(block_q, queries, allowed.device)

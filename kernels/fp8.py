@@ -27,8 +27,8 @@ _COMPUTES = (torch.float32, torch.bfloat16, torch.float16)
 def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """[..., K] in any floating type -> e4m3 [..., K] and fp32 scales [..., 1], with x about their product.
 
-    What is less than half of the smallest e4m3 step, 2^-10 of it after scaling, becomes 0; above the denormal range
-    the relative error is at most 2^-4.
+    Values below 2^-10 after scaling, half of the smallest e4m3 step, become 0; above the denormal range the
+    relative error is at most 2^-4.
     """
     if x.dtype not in _COMPUTES:  # PyTorch 2.13 has no arithmetic in FP8, and norms in fp32 only of narrower types
         x = x.to(torch.float32)
@@ -38,7 +38,7 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantise_rows(x: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """Inverse of `quantise_rows`, up to what it has rounded."""
+    """Inverse of `quantise_rows`, up to rounding."""
     return (x.to(torch.float32) * scale).to(dtype)
 
 
@@ -60,7 +60,7 @@ def fp8_linear(x: Tensor, weight: Tensor, weight_scale: Tensor, bias: Tensor | N
 
 @torch.compiler.assume_constant_result
 def fp8_path(device: torch.device) -> tuple[str, str]:
-    """Which way products take on a device, and why; found out by trying a small one."""
+    """How products are computed on a device, and why; found out by trying a small one."""
     return _tried(device)
 
 

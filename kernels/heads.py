@@ -1,4 +1,4 @@
-"""Some heads of a tensor, without copies where views do and without waiting for the device."""
+"""Some heads of a tensor, without a copy where a view is enough and without waiting for the device."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def head_index(heads: tuple[int, ...], device: torch.device) -> slice | Tensor:
 
 @lru_cache(maxsize=1024)
 def head_runs(heads: tuple[int, ...]) -> tuple[tuple[slice, slice], ...]:
-    """Heads as few evenly spaced runs: where each is in a layer, and in a tensor of these heads in their order."""
+    """Heads as a few evenly spaced runs: each run's slice of the layer, and of a tensor of just these heads."""
     runs, begin = [], 0
     while begin < len(heads):
         end = begin + 1
         step = heads[end] - heads[begin] if end < len(heads) else 1
-        if step < 1:  # no slice goes backwards
+        if step < 1:  # slices cannot go backwards
             step = 1
         while end < len(heads) and heads[end] - heads[end - 1] == step:
             end += 1

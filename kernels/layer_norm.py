@@ -12,16 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .choice import bucket
-from .dispatch import Dispatcher, Implementation
+from .dispatch import ELEMENTWISE, ELEMENTWISE_NAMES, Dispatcher, Implementation, bucket
 from .layer_norm_triton import fits_layer_norm, layer_norm_fused
 from .libraries import library
-from .override import ELEMENTWISE, ELEMENTWISE_NAMES
 
 
 @dataclass(frozen=True, eq=False)
 class Modulation:
-    """What becomes of a normalised x: `x * (1 + scale) + shift`, one scale and shift [B, F, dim] for each frame."""
+    """After the norm, x becomes `x * (1 + scale) + shift`, with one scale and shift [B, F, dim] for each frame."""
 
     shift: Tensor
     scale: Tensor
@@ -29,7 +27,7 @@ class Modulation:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """What becomes of a normalised x: `x * scale + shift`, both [dim]; None leaves it."""
+    """After the norm, x becomes `x * scale + shift`, both [dim]; None leaves the step out."""
 
     shift: Tensor | None
     scale: Tensor | None
@@ -65,7 +63,7 @@ def modulate(x: Tensor, then: Modulation) -> Tensor:
 
 
 def _run(x, update, gate, eps: float, then: Modulation | Affine) -> tuple[Tensor, Tensor]:
-    if torch.compiler.is_compiling():  # which makes kernels of its own of these lines
+    if torch.compiler.is_compiling():  # Inductor fuses these lines itself
         return _by_torch(x, update, gate, eps, then)
     ELEMENTWISE.check(ELEMENTWISE_NAMES)
     frames = then.shift.shape[1] if isinstance(then, Modulation) else 0

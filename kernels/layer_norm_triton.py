@@ -41,7 +41,7 @@ def layer_norm_fused(x: Tensor, update: Tensor | None, gate: Tensor | None, eps:
 
 
 def fits_layer_norm(x: Tensor, update: Tensor | None, gate: Tensor | None, eps: float, then) -> bool:
-    """A row in one tile."""
+    """Whether a row fits into one tile."""
     return runs_on(x) and x.shape[-1] <= _MOST_CHANNELS
 
 
@@ -50,7 +50,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _steps(x: Tensor | None) -> tuple[int, int]:
-    """Strides from item to item and from row to row; 0 where there is but one."""
+    """Strides from item to item and from row to row; 0 where there is only one, so that it is reused for all."""
     if x is None:
         return 0, 0
     return tuple(stride if size > 1 else 0 for stride, size in zip(x.stride()[:2], x.shape[:2], strict=True))
@@ -65,7 +65,7 @@ def residual_layer_norm(
 ):  # fmt: skip
     """The kernel; a program is a token. Strides are in elements, offsets 64-bit.
 
-    The sum is rounded to its dtype before it is normalised, as it is where the two are apart.
+    The sum is rounded to its dtype before it is normalised, as happens when sum and norm are separate operations.
     """
     token = tl.program_id(0).to(tl.int64)
     item = tl.program_id(1).to(tl.int64)
@@ -82,6 +82,7 @@ def residual_layer_norm(
         tl.store(TOTAL + item * t_b + token * t_l + channel, total, mask=inside)
         x = total.to(tl.float32)
 
+    # Masked again, because channels beyond dim are now -mean; two passes, as E[x^2] - mean^2 would cancel.
     x = tl.where(inside, x - tl.sum(x, 0) / dim, 0.0)
     x = x * tl.rsqrt(tl.sum(x * x, 0) / dim + eps)
     if HAS_SCALE:

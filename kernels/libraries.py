@@ -20,7 +20,7 @@ def library(name: str) -> ModuleType | None:
             logger.info("%s is not installed: going on without it", name)
             return None
         return _broken(name, error)
-    except Exception as error:  # a library built for another torch or driver fails in many ways, none of them ours
+    except Exception as error:  # a library built for another torch or driver may raise anything
         return _broken(name, error)
 
 

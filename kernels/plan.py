@@ -51,7 +51,7 @@ class ReadPlan:
 
     @cached_property
     def keys_read(self) -> int:
-        """Keys read, summed over heads: what attention cost is proportional to."""
+        """Keys read, summed over heads: attention's cost is proportional to it."""
         return sum(end - start for ranges in self.ranges for start, end in ranges)
 
     @cached_property
@@ -64,7 +64,7 @@ class ReadPlan:
 
     @cached_property
     def dense(self) -> bool:
-        """Whether dense calls serve it: no bias, and one list of ranges for all heads or at most one range each."""
+        """Whether dense calls can run it: no bias, and one list of ranges for all heads or at most one each."""
         return self.bias is None and (len(self.groups) == 1 or all(len(ranges) <= 1 for ranges in self.groups))
 
     @cached_property

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .block_plan import BlockPlan
-from .choice import bucket, fastest
-from .dense import Dense
+from .choice import fastest
+from .dense_attention import DenseAttention
+from .dispatch import bucket
 from .plan import ReadPlan
 from .triton_kernel import launch, runs_on
 
@@ -46,7 +47,9 @@ _TILES_FP32 = (Tile(64, 32, 4, 2), Tile(32, 32, 4, 2))
 _INTERPRETED = Tile(64, 64, 4, 1)
 
 
-def attend_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> Tensor:
+def attend_range_sparse(
+    q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention
+) -> Tensor:
     """Attention by the range-sparse kernel; the tile is chosen by measurement once for a kind of call."""
     blocks = plan if isinstance(plan, BlockPlan) else BlockPlan.of(plan, q.shape[1], q.device)
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
@@ -55,19 +58,19 @@ def attend_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockP
     return launches[fastest("Triton tile", kind, launches, q.device)]()
 
 
-def fits_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> bool:
-    """What the kernel is written for; on a CPU under Triton's interpreter."""
+def fits_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention) -> bool:
+    """Whether the kernel can run this call; on a CPU only under Triton's interpreter."""
     return runs_on(q) and q.shape[-1] in (16, 32, 64, 128, 256)
 
 
-def wants_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: Dense) -> bool:
-    """Not where one dense call does it, nor interpreted."""
+def wants_range_sparse(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, dense: DenseAttention) -> bool:
+    """Whether it competes: not where a single dense call is enough, nor under the interpreter."""
     one_call = plan.dense and len(plan.groups) == 1 and all(len(ranges) <= 1 for ranges in plan.groups)
     return q.is_cuda and not one_call
 
 
 def _tiles(q: Tensor, blocks: BlockPlan) -> list[Tile]:
-    """Tiles no larger than a query block and a typical range, both rounded up."""
+    """Tiles clipped to the size of a query block and of a typical range, both rounded up to a power of two."""
     if not q.is_cuda:
         return [_INTERPRETED]
     most_m = max(16, 1 << (blocks.block_q - 1).bit_length())
@@ -81,7 +84,7 @@ def _launch(q: Tensor, k: Tensor, v: Tensor, blocks: BlockPlan, tile: Tile) -> T
     batch, queries, heads, dim = q.shape
     out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
     bias = None if blocks.bias is None else blocks.bias.contiguous()
-    parts = -(-blocks.block_q // tile.block_m)
+    parts = -(-blocks.block_q // tile.block_m)  # programs for each query block
     arguments = (
         q, k, v, out, blocks.ranges if bias is None else bias, blocks.offsets, blocks.ranges,
         *q.stride()[:3], *k.stride()[:3], *v.stride()[:3], *out.stride()[:3],
@@ -105,7 +108,7 @@ def range_sparse(
 ):  # fmt: skip
     """The kernel. Strides are in elements; offsets are 64-bit, since a long history passes 2^31 elements.
 
-    WIDE multiplies in fp32: the interpreter cannot multiply bf16.
+    WIDE multiplies in fp32, because the interpreter cannot multiply bf16.
     """
     block = tl.program_id(0) // parts
     head = tl.program_id(1).to(tl.int64)
@@ -142,10 +145,11 @@ def range_sparse(
             logits = tl.dot(q, k, input_precision="ieee") * scale
             if HAS_BIAS:
                 bias = tl.load(BIAS + head * bias_h + columns, mask=inside, other=0.0)
+                # log2(e), as in _LOG2E: softmax is computed with exp2, and kernels cannot read Python globals
                 logits += (bias.to(tl.float32) * 1.4426950408889634)[None, :]
             logits = tl.where(inside[None, :], logits, float("-inf"))
             new = tl.maximum(highest, tl.max(logits, 1))
-            # Nothing but biases of -inf so far: any finite number will do.
+            # If all logits so far are -inf, subtracting -inf would give NaN: any finite base gives weights of 0.
             base = tl.where(new == float("-inf"), 0.0, new)
             p = tl.exp2(logits - base[:, None])
             shrink = tl.exp2(highest - base)
@@ -155,7 +159,7 @@ def range_sparse(
                 p, v = p.to(tl.float32), v.to(tl.float32)
             total = total * shrink[:, None] + tl.dot(p, v, input_precision="ieee")
             highest = new
-    # Zeros where nothing was read; a NaN that was read must show.
+    # Zeros where nothing was read. A weight of NaN is kept: a NaN that was read must show in the output.
     total = total / tl.where(weight == 0.0, 1.0, weight)[:, None]
     out_at = OUT + item * o_b + head * o_h + far_rows[:, None] * o_l + channels[None, :]
     tl.store(out_at, total.to(OUT.dtype.element_ty), mask=asked[:, None])

@@ -36,7 +36,7 @@ def _attend_head(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan | BlockPlan, he
         allowed = allowed & (bias != float("-inf"))
         logits = logits + torch.where(allowed, bias, 0)
     logits = logits.masked_fill(~allowed, float("-inf"))
-    # Not nan_to_num: it would also turn a key that overflowed into zeros.
+    # Not nan_to_num, which would also hide keys that have overflowed.
     weights = logits.softmax(dim=-1).masked_fill(~allowed.any(dim=1, keepdim=True), 0.0)
     return (weights @ torch.where(seen, v, 0).float()).to(q.dtype)
 

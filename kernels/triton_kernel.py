@@ -1,4 +1,4 @@
-"""Triton kernels: built when first wanted, so that Triton is not needed to import a module that has one."""
+"""Triton kernels: built on first use, so that modules with kernels can be imported without Triton."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def interpreted() -> bool:
-    """Whether Triton runs its kernels in Python, as it decides when it is imported."""
+    """Whether Triton interprets its kernels in Python; Triton itself reads this when it is imported."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 
 def runs_on(x: Tensor) -> bool:
-    """Whether kernels can run where a tensor is: on CUDA, under the interpreter on a CPU."""
+    """Whether kernels can run on a tensor's device: CUDA or, only under the interpreter, the CPU."""
     return x.dtype in FLOATS and x.is_cuda != interpreted() and x.device.type in ("cuda", "cpu")
 
 
 def at_least(size: int) -> int:
-    """The power of two that a tile needs to hold so many elements."""
+    """The smallest power of two that is at least `size`: tiles must have such sizes."""
     return 1 << max(0, size - 1).bit_length()
 
 
@@ -34,7 +34,7 @@ def built(function: Callable[..., None]) -> Any:
     import triton
     import triton.language
 
-    # Globals, because older Tritons and the interpreter resolve names of a kernel there only.
+    # In the module's globals, because older Tritons and the interpreter look up a kernel's names only there.
     function.__globals__["tl"] = triton.language
     return triton.jit(function)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .dense import Dense, fits_flash
+from .dense_attention import DenseAttention, fits_flash
 from .device import numbers_on
 from .dispatch import Dispatcher, Implementation
 from .heads import head_index
@@ -17,7 +17,7 @@ from .libraries import library
 from .plan import Ranges, ReadPlan
 
 
-def attend_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -> Tensor:
+def attend_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: DenseAttention) -> Tensor:
     """Packs queries [B*H*Lq, 1, D] and the keys that each head reads [sum, 1, D]; copies both once.
 
     Heads that read nothing stay out of the launch: libraries disagree on empty sequences.
@@ -41,13 +41,13 @@ def attend_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense)
     return whole
 
 
-def fits_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -> bool:
-    """Ranges per head; a bias has no place, and keys per query block would be copied for each of them."""
+def fits_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: DenseAttention) -> bool:
+    """Only for ranges per head without a bias: a block plan's keys would have to be copied for each query block."""
     return isinstance(plan, ReadPlan) and plan.bias is None and plan.keys_read > 0
 
 
-def wants_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: Dense) -> bool:
-    """One group of heads is one dense call already; without a library this is a loop."""
+def wants_varlen(q: Tensor, k: Tensor, v: Tensor, plan: ReadPlan, dense: DenseAttention) -> bool:
+    """Whether it competes: one group of heads is one dense call already, and without a library this is a loop."""
     several = isinstance(plan, ReadPlan) and len(plan.groups) > 1
     return several and any(VARLEN.can_run(name, q) for name in ("flash3", "flash2", "torch_varlen"))
 
@@ -71,7 +71,7 @@ def _starts(sequences: tuple[Ranges, ...], queries: int, device: torch.device) -
 
 
 def _library(module: str, function: str):
-    """The three libraries agree on the first seven arguments."""
+    """A function of a library; the three libraries agree on its first seven arguments."""
 
     def run(*args) -> Tensor:
         out = getattr(library(module), function)(*args)

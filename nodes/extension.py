@@ -7,7 +7,7 @@ import logging
 from comfy_api.latest import ComfyExtension, io
 
 from ..core.errors import DummyForcingError
-from .host import NEEDED, missing_symbols
+from .host.symbols import NEEDED, missing_symbols
 
 logger = logging.getLogger("dummy_forcing")
 
@@ -26,19 +26,20 @@ class DummyForcingExtension(ComfyExtension):
 
     async def on_load(self) -> None:
         if not self._missing:
-            from .head_profiles import register_folder
+            from .heads.head_profiles import register_folder
 
             DummyForcingError.remedy_first = True  # of long messages, ComfyUI shows the beginning
             register_folder()
             _add_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [] if self._missing else _nodes()
+        return [] if self._missing else node_classes()
 
 
 def _add_routes() -> None:
-    from . import head_map_routes, live_routes, texts
-    from .frontend import prompt_server
+    from .heads import head_map_routes
+    from .host.frontend import prompt_server
+    from .live import live_routes, texts
 
     server = prompt_server()
     if server is not None:
@@ -47,25 +48,33 @@ def _add_routes() -> None:
         texts.add_routes(server.routes)
 
 
-def _nodes() -> list[type[io.ComfyNode]]:
-    from .ann_attention import ANNAttentionPatch
-    from .compare import CompareVideos
-    from .compile import ARCompile
-    from .dummy_forcing_patch import DummyForcingPatch
-    from .head_profiles import LoadHeadProfile, SaveHeadProfile
-    from .kv_quantisation import ARKVQuantisation
-    from .kv_window import ARKVWindow
-    from .light_forcing_patch import LightForcingPatch
-    from .load_model import LoadARVideoModel
-    from .model_info import ARModelInfoNode
-    from .pass_skip import ARPassSkip
-    from .profile_heads import ProfileDummyHeads
-    from .prompt_schedule import ARPromptSchedule
-    from .speed_preset import ARSpeedPreset
-    from .stream_video import StreamARVideo
-    from .streaming_sampler import ARStreamingSamplerNode
-    from .temp_cache_patch import TempCachePatch
-    from .toy_world import ToyWorld
+def node_classes() -> list[type[io.ComfyNode]]:
+    """All nodes, those last that are made from the declarations of methods alone."""
+    from ..core.methods.ann import AnnCA, AnnSA
+    from ..core.methods.dummy_forcing import DummyForcing
+    from ..core.methods.kv_quantisation import QuantisedKV
+    from ..core.methods.light_forcing import LightForcing
+    from ..core.methods.temp_cache import TempCache
+    from ..core.methods.window import Window
+    from .compare.compare_videos import CompareVideos
+    from .heads.head_profiles import LoadHeadProfile, SaveHeadProfile
+    from .heads.profile_heads import ProfileDummyHeads
+    from .patches.ann_attention import ANNAttentionPatch
+    from .patches.compile_blocks import ARCompile
+    from .patches.declared_nodes import declared_nodes
+    from .patches.dummy_forcing_patch import DummyForcingPatch
+    from .patches.kv_quantisation_patch import ARKVQuantisation
+    from .patches.kv_window import ARKVWindow
+    from .patches.light_forcing_patch import LightForcingPatch
+    from .patches.pass_skip_patch import ARPassSkip
+    from .patches.speed_preset import ARSpeedPreset
+    from .patches.temp_cache_patch import TempCachePatch
+    from .video.load_model import LoadARVideoModel
+    from .video.model_info import ARModelInfoNode
+    from .video.prompt_schedule import ARPromptSchedule
+    from .video.stream_video import StreamARVideo
+    from .video.streaming_sampler import ARStreamingSamplerNode
+    from .video.toy_world import ToyWorld
 
     return [
         LoadARVideoModel,
@@ -87,4 +96,5 @@ def _nodes() -> list[type[io.ComfyNode]]:
         SaveHeadProfile,
         LoadHeadProfile,
         ARModelInfoNode,
+        *declared_nodes({Window, DummyForcing, LightForcing, AnnSA, AnnCA, QuantisedKV, TempCache}),
     ]

@@ -1,4 +1,4 @@
-"""Writes docs/families.md from the family table, which is data (`core/checkpoints/families.py`).
+"""Writes docs/families.md from the family table, which is data (`core/checkpoints/families/table.py`).
 
 .venv/bin/python tools/families_table.py
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dummy_forcing.core.checkpoints.families import FAMILIES, Family
+from dummy_forcing.core.checkpoints.families.family import Family
+from dummy_forcing.core.checkpoints.families.table import FAMILIES
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "families.md"
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from dummy_forcing.core.media.compose import side_by_side
-from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.media.video_file import read_video
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO, NODES, PICTURES = ROOT / "out" / "demo", ROOT / "out" / "nodes", ROOT / "docs" / "images"

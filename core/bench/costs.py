@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import islice
 
-from ..memory.clock import ChunkClock
-from ..memory.config import MemoryConfig
-from ..memory.dummy_forcing import DummyForcing
-from ..memory.keep import KeepPolicy, KeepShape, allocations
-from ..memory.select import SelectShape
+from ..clock import ChunkClock
+from ..memory.keep import allocations
+from ..memory_config import MemoryConfig
+from ..video import VideoShape
 
 
-def key_frames(memory: MemoryConfig, video: SelectShape, clock: ChunkClock) -> float | None:
+def key_frames(memory: MemoryConfig, video: VideoShape, clock: ChunkClock) -> float | None:
     """Latent frames' worth of keys that a query reads in a pass, its own included; mean over layers and heads.
 
     Asks the methods themselves. Roles that are to be measured have to be given; None where what is read depends on
     the keys.
     """
-    _, kept = next(islice(allocations(memory.keep, video.keep), clock.chunk, None))
+    _, kept = next(islice(allocations(memory.keep.begin(video)), clock.chunk, None))
     select, read = memory.select.begin(video), 0.0
     for allocation in kept:
         for member in allocation:
@@ -27,14 +26,13 @@ def key_frames(memory: MemoryConfig, video: SelectShape, clock: ChunkClock) -> f
                 return None
             reading = member.retention.reading(clock.memory_frame, clock.frames, clock.clean)
             read += len(member.heads) * share * (reading.opening + reading.recent + clock.frames)
-    return read / (video.keep.layers * video.keep.heads)
+    return read / (video.layers * video.heads)
 
 
 def with_classification(
-    memory: MemoryConfig, roles: tuple[tuple[int, ...], ...] | None, shape: KeepShape
+    memory: MemoryConfig, roles: tuple[tuple[int, ...], ...] | None, video: VideoShape
 ) -> MemoryConfig:
     """The memory as it ran, with the roles that it measured or was given."""
-    keep: KeepPolicy = memory.keep
-    if roles is None or not isinstance(keep, DummyForcing) or keep.roles is not None:
+    if roles is None:
         return memory
-    return replace(memory, keep=replace(keep, roles=roles, classification_chunk=keep.begin(shape).due_chunk))
+    return replace(memory, keep=memory.keep.with_roles(roles, memory.keep.measured_in(video)))

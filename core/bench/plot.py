@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import DummyForcingError
 from ..media.chart import Line, Panel, draw_panels
-from .policies import DENSE
 from .rows import ChunkFigures, Row
+from .typed_memories import DENSE
 
 if TYPE_CHECKING:
     from PIL import Image

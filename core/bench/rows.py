@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, median
 from typing import Any
 
-from ..memory.clock import ChunkClock
-from ..memory.config import MemoryConfig
-from ..stream.tally import pixel_frames
+from ..clock import ChunkClock
+from ..memory_config import MemoryConfig
+from ..video import pixel_frames
 from ..wan.cost import PassCost, edge_cost, pass_cost
 from ..wan.shape import TEXT_TOKENS
 from .costs import key_frames, with_classification
@@ -111,7 +111,7 @@ def _chunk_figures(setting: BenchSetting, length: int, measured: Measured, taken
         attention = sum(median(each.attention_seconds for each in group) for group in passes)
     first, flops = taken[0], None
     if measured.memory is not None:
-        memory = with_classification(measured.memory, measured.entry.samples[0].roles, setting.keep_shape)
+        memory = with_classification(measured.memory, measured.entry.samples[0].roles, setting.video_shape(length))
         flops = _chunk_cost(setting, length, memory, first)
     return ChunkFigures(
         chunk=first.chunk,
@@ -134,7 +134,7 @@ def _chunk_cost(
     None where what is read depends on the keys. Skipped passes are never the first, and all others are alike.
     """
     shape, tokens, skipped = setting.shape.wan, setting.tokens, taken.passes_skipped
-    video = setting.select_shape(length)
+    video = setting.video_shape(length)
     clocks = list(_clocks(setting, taken.chunk))
     frames = [key_frames(memory, video, clock) for clock in (*clocks[: setting.steps - skipped], clocks[-1])]
     if None in frames:

@@ -7,21 +7,18 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import DummyForcingError
-from ..memory.config import MemoryConfig
-from ..memory.forecast import forecast_kv
-from ..memory.keep import KeepShape
-from ..memory.select import SelectShape
-from ..memory.store import StoreLayout
+from ..kv_forecast import forecast_kv
+from ..memory_config import MemoryConfig
+from ..methods.pass_skip import PassSkip
 from ..stream.config import StreamConfig
-from ..stream.pass_skip import PassSkip
 from ..stream.sigmas import even_steps, warp_steps
+from ..video import FRAMES_PER_LATENT, PIXELS_PER_LATENT, VideoShape
 from ..wan.compiled import compiled_parts
-from ..wan.forward import STANDALONE, Home
+from ..wan.forward import STANDALONE, Runtime
 from ..wan.fp8_linear import use_fp8_linears
 from ..wan.shape import PATCH, TEXT_TOKENS
-from ..wan.vae_stream import FRAMES_PER_LATENT, PIXELS_PER_LATENT
-from .policies import BenchPolicy, with_roles
 from .shapes import BenchShape, backbone_outline, decoder_outline, parameter_bytes
+from .typed_memories import BenchPolicy, with_roles
 
 _SHIFT = 5.0  # of the noise levels; every chunkwise Wan family has it
 _BLOCK_COPIES = 12  # activations of the model's width that are alive in a block, roughly
@@ -71,12 +68,13 @@ class BenchSetting:
         for length in self.lengths:
             for policy in self.policies:
                 self.stream(policy.memory, length)  # raises for a length, a size or a list of passes that cannot be
-                policy.memory.keep.begin(self.keep_shape)
+                policy.memory.check_video(self.video_shape(length))
+                policy.memory.keep.begin(self.video_shape(length))
 
     @property
-    def home(self) -> Home:
+    def runtime(self) -> Runtime:
         """How blocks are run."""
-        return Home(parts=compiled_parts()) if self.compile else STANDALONE
+        return Runtime(parts=compiled_parts()) if self.compile else STANDALONE
 
     @property
     def tokens(self) -> int:
@@ -92,18 +90,12 @@ class BenchSetting:
         """Video frames that a chunk becomes, the first one of a video aside."""
         return self.chunk_frames * FRAMES_PER_LATENT
 
-    @property
-    def keep_shape(self) -> KeepShape:
-        """What keep policies may know."""
-        return KeepShape(self.shape.wan.layers, self.shape.wan.heads, self.chunk_frames)
-
-    def select_shape(self, length: int) -> SelectShape:
-        """What select methods may know of a video."""
-        grid = self.latent_size[0] // PATCH, self.latent_size[1] // PATCH
-        layout = StoreLayout(
-            1, self.shape.wan.head_dim, self.tokens_per_frame, self.chunk_frames, self.dtype, self.device, grid=grid
+    def video_shape(self, length: int) -> VideoShape:
+        """What methods may know of the model and a video."""
+        wan = self.shape.wan
+        return self.stream(MemoryConfig(), length).video_shape(
+            wan.layers, wan.heads, head_dim=wan.head_dim, dtype=self.dtype, device=self.device
         )
-        return SelectShape(self.keep_shape, length, layout)
 
     def stream(self, memory: MemoryConfig, length: int) -> StreamConfig:
         """The video that a policy makes."""
@@ -133,13 +125,11 @@ class BenchSetting:
         dense = 2 * longest * self.tokens_per_frame * self.shape.wan.dim * self.shape.wan.layers * size
         block = self.tokens * (_BLOCK_COPIES * self.shape.wan.dim + 2 * self.shape.wan.ffn_dim) * size
         prompt = 2 * TEXT_TOKENS * self.shape.wan.dim * self.shape.wan.layers * size
-        held = sum(self._kv_bytes(outline, policy.memory, longest) for policy in self.policies)
+        held = sum(self._kv_bytes(policy.memory, longest) for policy in self.policies)
         return held + (1 + workers) * (weights + block + prompt) + workers * dense + self._decoder_bytes()
 
-    def _kv_bytes(self, outline, memory: MemoryConfig, length: int) -> int:
-        config = self.stream(self.given(memory), length)
-        like = torch.empty(1, 0, dtype=self.dtype, device="meta")
-        return forecast_kv(config.memory, outline, config.video_layout(like)).peak_bytes
+    def _kv_bytes(self, memory: MemoryConfig, length: int) -> int:
+        return forecast_kv(self.given(memory), self.video_shape(length)).peak_bytes
 
     def _decoder_bytes(self) -> int:
         if not self.decode:

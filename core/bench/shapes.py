@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ..decoders.tae import TAE, TAEShape
+from ..video import PIXELS_PER_LATENT
 from ..wan.container import CausalWan
 from ..wan.shape import WAN_1_3B, WAN_14B, WanShape
-from ..wan.tae import TAE, TAEShape
 from ..wan.vae import WanVAE, WanVAEShape
-from ..wan.vae_stream import PIXELS_PER_LATENT
 
 
 @dataclass(frozen=True)

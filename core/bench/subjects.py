@@ -10,25 +10,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..heads.programming import program_heads
-from ..heads.recorder import MassRecorder
-from ..memory.clock import ChunkClock
-from ..memory.config import build_memory
-from ..memory.dummy_forcing import DummyForcing, Roles
+from ..clock import ChunkClock
+from ..decoders.streaming import StreamingDecoder
 from ..memory.memory import Memory
+from ..methods.base import KeepMethod
+from ..methods.dummy_forcing import Roles
+from ..methods.pass_skip.run import PassSkipRun
 from ..stream.config import StreamConfig
-from ..stream.decode import StreamingDecoder
 from ..stream.denoiser import timesteps_for
 from ..stream.events import ChunkDone, Event, HeadsClassified, PassDone
 from ..stream.loop import stream_video
 from ..stream.noise import SeededNoise
-from ..stream.pass_skip import PassSkipRun
 from ..wan.forward import PromptKV, encode_prompt, forward_chunk
 from ..wan.shape import TEXT_TOKENS
-from .policies import BenchPolicy
 from .resources import process_bytes
 from .setting import BenchSetting
 from .timing import Stopwatch, TimedMemory
+from .typed_memories import BenchPolicy
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ class ChunkSubject:
 
     def sample(self) -> Iterator[None]:
         """A turn is a pass."""
-        layout = self._config.video_layout(self._model.text)
-        memory = build_memory(self._config.memory, self._model.backbone, layout)
+        video = self._setting.video_shape(self._config.total_frames)
+        memory = self._config.memory.begin(video)
         with contextlib.closing(memory):
             clock = self._fill(memory)
             run = _ChunkRun(self._model.backbone, self._prompt, memory, self._config, self._setting)
@@ -139,7 +137,7 @@ class _ChunkRun:
         self, backbone: nn.Module, prompt: PromptKV, memory: Memory, config: StreamConfig, setting: BenchSetting
     ):
         self._backbone, self._prompt, self._memory = backbone, prompt, memory
-        self._home = setting.home
+        self._runtime = setting.runtime
         self._timed = TimedMemory(memory, setting.device)
         self._watch = Stopwatch(setting.device)
         self._skip = None if config.skip is None else PassSkipRun(config.skip)
@@ -149,7 +147,7 @@ class _ChunkRun:
         """A pass over noise; the clean one keeps its keys and values."""
         with self._watch.running():
             t = timesteps_for(clock, x)
-            forward_chunk(self._backbone, x, t, self._prompt, self._timed, clock, self._home, self._skip)
+            forward_chunk(self._backbone, x, t, self._prompt, self._timed, clock, self._runtime, self._skip)
             if clock.clean:
                 self._memory.commit(clock)
         return PassTime(self._watch.seconds, self._timed.take(), self._skip is not None and self._skip.skipped)
@@ -165,11 +163,11 @@ class ClipSubject:
 
     def sample(self) -> Iterator[None]:
         """A turn is a chunk."""
-        scoring = _Scoring(self._config.memory.keep, self._setting)
+        scoring = _Scoring(self._config.memory.keep, self._setting, self._config.total_frames)
         noise = SeededNoise(self._setting.seed)
         observers = (scoring,) if scoring.chunk is not None else ()
-        model, home = self._model, self._setting.home
-        stream = stream_video(model.backbone, model.text, self._config, noise, observers, home)
+        model, runtime = self._model, self._setting.runtime
+        stream = stream_video(model.backbone, model.text, self._config, noise, observers, runtime)
         chunks, roles, skipped, seconds = [], None, 0, 0.0
         with contextlib.closing(stream):
             for event, took in _timed(stream):
@@ -202,16 +200,13 @@ class _Scoring:
     Its own time is taken off the chunk in which it happens.
     """
 
-    def __init__(self, keep, setting: BenchSetting):
-        self.chunk: int | None = None
+    def __init__(self, keep: KeepMethod, setting: BenchSetting, length: int):
         self._watch = Stopwatch(setting.device)
         self._observed = self._seconds = 0.0
-        if isinstance(keep, DummyForcing) and keep.roles is None:
-            self.chunk = keep.begin(setting.keep_shape).due_chunk
+        self.chunk = keep.measured_in(setting.video_shape(length))
+        if self.chunk is not None:
             self._keep, self._pass = keep, setting.steps
-            self._recorder = MassRecorder(
-                setting.shape.wan.layers, row_fraction=keep.row_fraction, seed=keep.seed, wants=self.wants
-            )
+            self._recorder = keep.scorer(setting.shape.wan.layers, self.wants)
 
     def wants(self, clock: ChunkClock) -> bool:
         """In the clean pass of the chunk that is scored."""
@@ -234,8 +229,7 @@ class _Scoring:
         if self.chunk is None or not self._recorder.recorded:
             return None
         with self._watch.running():
-            masses = self._recorder.masses(self.chunk, self._pass).mean(0)
-            program_heads(masses, self._keep.dummy_ratio, self._keep.cost)
+            self._keep.program(self._recorder.masses(self.chunk, self._pass).mean(0))
         return self._seconds + self._watch.seconds
 
 

@@ -11,8 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ...kernels import Finish
-from ..memory.clock import ChunkClock
+from ...kernels import DenseAttention, NormRope
+from ..clock import ChunkClock
 from ..wan.forward import AttentionMemory
 
 Result = TypeVar("Result")
@@ -103,14 +103,29 @@ class TimedMemory:
         self._cuda = device.type == "cuda"
         self._marks: list[tuple[Any, Any]] = []
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, finish: Finish) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        clock: ChunkClock,
+        norm_rope: NormRope,
+        dense: DenseAttention,
+    ) -> Tensor:
         """As the memory's."""
         if not self._cuda:
-            (q, k), finish = finish(q, k), None
+            (q, k), norm_rope = norm_rope(q, k), None
         begin = self._mark()
-        out = self._memory.attend(layer, q, k, v, clock, finish)
+        out = self._memory.attend(layer, q, k, v, clock, norm_rope, dense)
         self._marks.append((begin, self._mark()))
         return out
+
+    def attend_prompt(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention
+    ) -> Tensor:
+        """As the memory's; not measured."""
+        return self._memory.attend_prompt(layer, q, k, v, clock, dense)
 
     def take(self) -> float:
         """Seconds in `attend` since the last call."""

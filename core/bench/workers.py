@@ -99,7 +99,7 @@ def host_command(comfyui: Path, python: Path | None) -> list[str | Path]:
     own = (comfyui / folder / "bin" / "python" for folder in (".venv", "venv"))
     python = python or next((path for path in own if path.is_file()), Path(sys.executable))
     # Isolated: the folder of the script has a types.py, which would hide that of Python.
-    return [python, "-I", _ROOT / "nodes" / "bench_host.py", comfyui.resolve()]
+    return [python, "-I", _ROOT / "nodes" / "host" / "bench_host.py", comfyui.resolve()]
 
 
 def peer_command(checkout: Path, cuda: bool) -> list[str | Path]:

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from ..wan.fp8_linear import SCALE
-from .detect import FAMILY_KEY
-from .fp8 import fp8_metadata, fp8_names, quantise_tensor
-from .lora_rules import LORA_KEY
-from .mapped import let_go
-from .merge import merge_all
+from .families.detect_family import FAMILY_KEY
+from .files.mapped import let_go
+from .files.write import Entry, write_tensors
+from .layouts.fp8_weights import fp8_metadata, fp8_names, quantise_tensor
+from .lora.lora_merge import merge_all
+from .lora.lora_rules import LORA_KEY
 from .opened import OpenedBackbone
-from .write import Entry, write_tensors
 
 
 def convert(opened: OpenedBackbone, path: Path, dtype: torch.dtype | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What ComfyUI's own loader makes of a file, without this pack (MODELS.md, 0.4 and C2).
+"""What ComfyUI's own loader makes of a file, without this pack (docs/references.md, "ComfyUI's loader").
 
 Follows what its model detection looks at (ComfyUI 0.27 to 0.33): the ending of the name, the containers of a .pt
 file, the prefix of the names, and the "config" entry of safetensors metadata.
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .files import SUFFIX
-from .pickles import containers
-from .record import RECORD
+from .files.checkpoint_files import SUFFIX
+from .files.pickles import containers, is_pickle
+from .files.record import RECORD
 
 _SAFETENSORS = frozenset({SUFFIX, ".sft"})
 _PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
@@ -38,7 +38,10 @@ def loaded_as(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, 
     """
     if shards > 1 or path.is_dir():
         return NOTHING
-    if path.suffix.lower() not in _SAFETENSORS:
+    pickled = is_pickle(path)
+    if pickled == (path.suffix.lower() in _SAFETENSORS):  # it goes by the name and would read the other format
+        return NOTHING
+    if pickled:
         tensors, metadata = _in_pickle(path, tensors), {}
     prefix = max(_PREFIXES, key=lambda each: sum(name.startswith(each) for name in tensors))
     if sum(name.startswith(prefix) for name in tensors) <= _FEW:

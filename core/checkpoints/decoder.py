@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from ..decoders.latent_scale import scale_by_name, settle_scale
+from ..decoders.streaming import LatentScale, StreamingDecoder
+from ..decoders.tae import TAE
 from ..errors import DummyForcingError
-from ..stream.decode import LatentScale, StreamingDecoder
 from ..stream.encode import encode_clip
-from ..stream.latent_scale import scale_by_name, settle_scale
-from ..wan.tae import TAE
 from ..wan.vae import WanVAE
-from .files import read_tensors
+from .files.checkpoint_files import read_tensors
+from .layouts.wrapped_names import bare_names, looks_like_tae, looks_like_vae
 from .load import fill_tae, fill_vae
-from .names import bare_names, looks_like_tae, looks_like_vae
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,19 +10,18 @@ from typing import Any
 import torch
 
 from ..errors import DummyForcingError
-from ..memory.forecast import forecast_kv
+from ..kv_forecast import forecast_kv
 from ..stream.config import StreamConfig
-from ..wan.container import CausalWan
-from ..wan.vae_stream import PIXELS_PER_LATENT
+from ..video import PIXELS_PER_LATENT
 from .core_comfyui import CAUSAL, loaded_as
-from .detect import choose_family
-from .families import AUTO
-from .family import Family
-from .files import checkpoint_files, find_vaes, read_checkpoint
-from .lora_rules import merged_already
-from .normal import NormalBackbone, normalise
+from .families.detect_family import choose_family
+from .families.family import Family
+from .families.running import family_loop, family_memory
+from .families.table import AUTO
+from .files.checkpoint_files import checkpoint_files, find_vaes, read_checkpoint
+from .layouts.normal import NormalBackbone, normalise
+from .lora.lora_rules import merged_already
 from .opened import shown_name
-from .running import family_loop, family_memory
 
 _KV_DTYPE = torch.bfloat16  # of a stream on a GPU
 _TOY = "toy-world"
@@ -144,9 +143,6 @@ def _missing(path: Path, family: Family | None, merged: str | None) -> tuple[str
 
 
 def _forecast(family: Family, normal: NormalBackbone) -> KVFacts:
-    with torch.device("meta"):
-        backbone = CausalWan(normal.shape)
-        like = torch.empty(1, dtype=_KV_DTYPE)
     config = StreamConfig(
         sigmas=family.sigmas,
         chunk_frames=family.chunk_frames,
@@ -155,5 +151,7 @@ def _forecast(family: Family, normal: NormalBackbone) -> KVFacts:
         memory=family_memory(family),
         **family_loop(family).options(family.sigmas),
     )
-    forecast = forecast_kv(config.memory, backbone, config.video_layout(like))
+    wan = normal.shape
+    video = config.video_shape(wan.layers, wan.heads, head_dim=wan.head_dim, dtype=_KV_DTYPE)
+    forecast = forecast_kv(config.memory, video)
     return KVFacts(family.latent_frames, family.pixel_size, forecast.peak_bytes)

@@ -9,34 +9,20 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ..decoders.tae import ENCODER, TAE, TAEShape
 from ..errors import DummyForcingError
 from ..wan.container import CausalWan
 from ..wan.fp8_linear import fp8_weights, quantised_weight, use_fp8_linears
-from ..wan.tae import ENCODER, TAE, TAEShape
 from ..wan.vae import WanVAE, WanVAEShape
-from .checks import check_shapes, check_values, weights_fingerprint
-from .files import read_checkpoint, read_tensors
-from .kinds import DECODER, kind_of
-from .mapped import let_go
-from .merge import Merge, merge_all
-from .names import bare_names, check_names
-from .normal import NormalBackbone, normalise
+from .files.checkpoint_files import read_tensors
+from .files.kinds import DECODER, kind_of
+from .files.mapped import let_go
+from .layouts.checks import check_shapes, check_values
+from .layouts.normal import NormalBackbone
+from .layouts.wrapped_names import bare_names, check_names
+from .lora.lora_merge import Merge, merge_all
 
 Model = TypeVar("Model", CausalWan, WanVAE, TAE)
-
-
-def load_backbone(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> CausalWan:
-    """Load a causal Wan backbone for inference.
-
-    Args:
-        path: safetensors or PyTorch file, one of several shards, or a folder with one checkpoint.
-        device, dtype: of the weights.
-
-    Raises:
-        DummyForcingError: unreadable, or not exactly the tensors of a Wan 2.1 text-to-video model.
-    """
-    what = f"the backbone {path}"
-    return fill_backbone(normalise(*read_checkpoint(path), what), what, device, dtype)
 
 
 def fill_backbone(
@@ -116,11 +102,6 @@ def _outline(
     check_names(state, expected, what)
     check_shapes(state, expected, what)
     return model
-
-
-def backbone_fingerprint(backbone: CausalWan) -> str:
-    """Identity of a model (`heads.profile.model_fingerprint`) from its sizes and all modulation vectors."""
-    return weights_fingerprint(backbone.shape, dict(backbone.named_parameters()))
 
 
 def _filled(

@@ -9,22 +9,22 @@ from typing import Any
 
 import torch
 
+from ..decoders.streaming import StreamingDecoder
 from ..errors import DummyForcingError
-from ..memory.config import MemoryConfig
+from ..memory_config import MemoryConfig
 from ..stream.config import StreamConfig
-from ..stream.decode import StreamingDecoder
+from ..video import PIXELS_PER_LATENT
 from ..wan.container import CausalWan
 from ..wan.fp8_linear import say_fp8
 from ..wan.shape import PATCH
 from ..wan.vae import WanVAE
-from ..wan.vae_stream import PIXELS_PER_LATENT
 from .decoder import LightDecoder, open_decoder
-from .families import AUTO
-from .family import Family
-from .files import find_vaes
+from .families.family import Family
+from .families.running import FamilyLoop, family_loop
+from .families.table import AUTO
+from .files.checkpoint_files import find_vaes
 from .load import fill_backbone, load_vae
 from .opened import open_backbone
-from .running import FamilyLoop, family_loop
 
 _PIXEL_STEP = PIXELS_PER_LATENT * PATCH
 
@@ -37,7 +37,7 @@ class ARVideoModel:
         backbone: denoises; in eval mode, without gradients.
         vae: of the same latent channels; None where only latents are wanted.
         family: how the model is run.
-        fingerprint: 16 hex digits that identify the weights, see `backbone_fingerprint`.
+        fingerprint: 16 hex digits that identify the weights, see `weights_fingerprint`.
         device, dtype: of backbone and VAE; text embeddings must be given in them.
         reason: why this family, a sentence without a full stop.
         decoder: decodes in the VAE's place; None where the VAE does it itself.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .detect import Detected, choose_family
-from .families import AUTO
-from .files import read_checkpoint, read_tensors
-from .lora_rules import LoraFile, check_lora, merged_already, read_lora
-from .normal import NormalBackbone, normalise
+from .families.detect_family import Detected, choose_family
+from .families.table import AUTO
+from .files.checkpoint_files import read_checkpoint, read_tensors
+from .layouts.normal import NormalBackbone, normalise
+from .lora.lora_rules import LoraFile, check_lora, merged_already, read_lora
 
 _FOLDERS_SHOWN = 3  # of a path, those nearest to the file: they often say what the file's own name does not
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from .files import read_loose
-from .kinds import kind_of
+from .files.checkpoint_files import read_loose
+from .files.kinds import kind_of
 
 EMBEDDING_KEYS = ("context", "prompt_embeds")
 _EXPECTED = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DummyForcingError
 from .roles import HeadRole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ForcedRoles = tuple[tuple[int, int, int], ...]
 """(layer, head, value of `HeadRole`) of each head whose role is set by hand, sorted, every head once."""
@@ -18,7 +19,7 @@ EXAMPLE = "3:5=sink, 10:2=dummy"
 
 _PART = re.compile(r"([0-9]{1,6})\s*:\s*([0-9]{1,6})\s*=\s*(\w+)")
 _ROLES = {role.label: role.value for role in HeadRole}
-_MOST_SHOWN = 40  # characters of a text that is wrong
+_MOST_SHOWN = 40  # characters of an invalid text in an error message
 
 
 def parse_forced_roles(text: str) -> ForcedRoles:
@@ -38,7 +39,9 @@ def parse_forced_roles(text: str) -> ForcedRoles:
         place = int(match[1]), int(match[2])
         if found.setdefault(place, role) != role:
             labels = " and ".join(HeadRole(each).label for each in (found[place], role))
-            raise DummyForcingError(f"head {place[0]}:{place[1]} is forced to be {labels}; leave one of them out")
+            raise DummyForcingError(
+                f"head {place[0]}:{place[1]} is forced to be {labels}; leave one of the two roles out"
+            )
     return _sorted(found)
 
 
@@ -48,12 +51,12 @@ def format_forced_roles(forced: ForcedRoles) -> str:
 
 
 def merge_forced_roles(below: ForcedRoles, above: ForcedRoles) -> ForcedRoles:
-    """All heads of both; of a head in both, the role in `above`."""
+    """The forced roles of both; a head that is in both gets its role from `above`."""
     return _sorted({(layer, head): role for layer, head, role in (*below, *above)})
 
 
 def are_forced_roles(value: Sequence[Any]) -> bool:
-    """Whether a tuple is what `ForcedRoles` says."""
+    """Whether a value has the form of `ForcedRoles`."""
     try:
         places = [(layer, head) for layer, head, _ in value]
         known = all(role in _ROLES.values() for _, _, role in value)
@@ -69,12 +72,12 @@ def check_forced_roles(forced: ForcedRoles, layers: int, heads: int) -> None:
     if outside:
         raise DummyForcingError(
             f"a role is forced on head {outside[0]}, but the model has {layers} layers x {heads} heads (0:0 to "
-            f"{layers - 1}:{heads - 1}); correct the forced roles or leave it out"
+            f"{layers - 1}:{heads - 1}); correct or remove the forced roles"
         )
 
 
 def force_roles(roles: Tensor, forced: ForcedRoles) -> Tensor:
-    """A copy of `roles` [layers, heads] with these; DummyForcingError for a head that there is not."""
+    """A copy of `roles` [layers, heads] with these forced; DummyForcingError for a head that does not exist."""
     check_forced_roles(forced, *roles.shape)
     roles = roles.clone()
     for layer, head, role in forced:

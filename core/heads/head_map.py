@@ -1,6 +1,6 @@
-"""The head map: what a browser needs to draw layers x heads and to tell what other settings would keep and cost.
+"""The head map: what a browser needs to draw layers x heads and to predict what other settings would keep and cost.
 
-web/PROTOCOL.md says how a browser reckons with it.
+web/PROTOCOL.md says how a browser computes with it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DIGITS = 6
 
 
 class MapSettings(Protocol):
-    """What a map says of the `DummyForcing` that its roles were used under."""
+    """The settings of the `DummyForcing` that a map's roles were used under."""
 
     @property
     def dummy_ratio(self) -> float: ...
@@ -45,9 +45,9 @@ class MapSettings(Protocol):
 
 @dataclass(frozen=True)
 class MapCosts:
-    """What memory and arithmetic are compared at: the last chunk of a video of `latent_frames`.
+    """Where memory and arithmetic are compared: in the last chunk of a video of `latent_frames`.
 
-    A pass on it takes fixed_flops + flops_per_key_frame * (latent frames that a head reads, mean over heads).
+    A pass over it takes fixed_flops + flops_per_key_frame * (latent frames that a head reads, mean over heads).
     """
 
     chunk_frames: int
@@ -64,7 +64,7 @@ class MapCosts:
         latent_frames: int = USUAL_LATENTS,
         text_tokens: int = TEXT_TOKENS,
     ) -> MapCosts:
-        """Those of a model; the video is cut to whole chunks."""
+        """The costs of a model; the video is cut to whole chunks."""
         tokens = chunk_frames * tokens_per_frame
         return cls(
             chunk_frames,
@@ -75,9 +75,9 @@ class MapCosts:
 
     @classmethod
     def of_profile(cls, profile: HeadProfile, latent_frames: int = USUAL_LATENTS) -> MapCosts:
-        """Those of the model and the picture that a profile was measured on.
+        """The costs of the model and the picture size that a profile was measured on.
 
-        Raises DummyForcingError where the profile, which may come from anywhere, does not say what they are.
+        Raises DummyForcingError if the profile, which may come from anywhere, does not hold them.
         """
         sizes = [profile.method.get("chunk_frames", USUAL_CHUNK), profile.method.get("text_tokens", TEXT_TOKENS)]
         numbers = [*sizes, *profile.shape.values(), *profile.latent_size]
@@ -100,8 +100,8 @@ class HeadMap:
     """Heads as they were measured and used once.
 
     name: of what they were measured on, in words; may be empty. masses: fp32 [layers, heads, 3]; roles: int64
-    [layers, heads]. inherited: those of the forced roles that a profile brings, which hold unless others are forced
-    on these heads.
+    [layers, heads]. inherited: the forced roles that came with a profile; they hold unless others are forced on
+    these heads.
 
     Raises DummyForcingError for masses that are not finite and for more heads than can be drawn.
     """

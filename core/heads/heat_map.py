@@ -165,7 +165,7 @@ def _draw_title(draw: ImageDraw.ImageDraw, layout: _Layout, title: str) -> None:
 
 
 def _stride(count: int, cell: int) -> int:
-    """Label every cell where there is room and cells are few, else every fifth."""
+    """Label every cell if there are few and they have room, else every fifth."""
     return 1 if cell >= 28 and count <= 16 else 5
 
 
@@ -178,7 +178,7 @@ def _tint(role: HeadRole, strength: float) -> tuple[int, int, int]:
 
 
 def _on(shade: tuple[int, int, int]) -> str:
-    """Ink or paper, whichever can be read on `shade`."""
+    """The ink or the paper colour, whichever is readable on `shade`."""
     luma = 0.299 * shade[0] + 0.587 * shade[1] + 0.114 * shade[2]
     return _INK if luma > 140 else _PAPER
 

@@ -1,4 +1,4 @@
-"""Measuring a head profile: what is recorded while dense videos are made, and what follows from it."""
+"""Measuring a head profile: recording masses while dense videos are made, and making the profile from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW_SEED = 0
 
 @dataclass(frozen=True)
 class MeasuredOn:
-    """The model and the videos of a profile; fields as in `HeadProfile`, `sigmas` those of the passes.
+    """The model and the videos of a profile; fields as in `HeadProfile`, `sigmas` are the passes' noise levels.
 
     chunk_frames: latent frames denoised together; text_tokens: of a prompt, as cross-attention reads them.
     """
@@ -43,7 +43,7 @@ def profile_recorder(layers: int) -> MassRecorder:
 
 
 def recorded_samples(recorder: MassRecorder) -> Tensor:
-    """Masses [chunks, passes, layers, heads, 3] of the video just made, of its first batch item."""
+    """Masses [chunks, passes, layers, heads, 3] of the first batch item of the video just made."""
     chunks = sorted({chunk for chunk, _ in recorder.recorded})
     passes = sorted({index for _, index in recorder.recorded})
     return torch.stack([torch.stack([recorder.masses(c, p)[0] for p in passes]) for c in chunks])
@@ -54,8 +54,8 @@ def make_profile(
 ) -> HeadProfile:
     """A profile from the samples of each video.
 
-    Roles follow from the mean over videos and chunks of the masses in the clean pass, which is what online
-    classification sees too.
+    Roles follow from the clean pass's masses, averaged over videos and chunks; online classification uses the clean
+    pass too.
     """
     stacked = torch.stack(list(samples))
     masses = stacked[:, :, -1].mean(dim=(0, 1))

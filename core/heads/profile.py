@@ -60,7 +60,7 @@ class HeadProfile:
         _check_shapes(self.masses, self.roles, self.samples)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the profile; the file is either complete or, on failure, what it was before.
+        """Write the profile; on failure the file is left as it was before.
 
         Makes missing folders. Raises DummyForcingError when the file cannot be written.
         """
@@ -85,7 +85,7 @@ class HeadProfile:
         fingerprint: str | None = None,
         shape: tuple[int, int] | None = None,
     ) -> HeadProfile:
-        """Read a profile; with `fingerprint` or `shape` (layers, heads), only one of that model.
+        """Read a profile; with `fingerprint` or `shape` (layers, heads), only if it is of that model.
 
         Raises DummyForcingError for a file that is missing, damaged, of another format or version,
         inconsistent, or measured on another model.
@@ -95,20 +95,20 @@ class HeadProfile:
         if shape is not None and found != tuple(shape):
             raise DummyForcingError(
                 f"{path} is for a model of {found[0]} layers x {found[1]} heads, this one has "
-                f"{shape[0]} x {shape[1]}; choose its profile or {_AGAIN}."
+                f"{shape[0]} x {shape[1]}; choose this model's profile or {_AGAIN}."
             )
         if fingerprint is not None and profile.fingerprint != fingerprint:
             raise DummyForcingError(
                 f"{path} is for model {profile.fingerprint}, this one is {fingerprint}; "
-                f"choose its profile or {_AGAIN}."
+                f"choose this model's profile or {_AGAIN}."
             )
         return profile
 
 
 def forced_in(profile: HeadProfile) -> ForcedRoles:
-    """The roles that were set by hand when a profile was made; files of before could not say so.
+    """The roles that were set by hand when a profile was made; none in old files, which did not record them.
 
-    Raises DummyForcingError where they make no sense.
+    Raises DummyForcingError if they are not valid.
     """
     text = profile.method.get("forced_roles", "")
     if not isinstance(text, str):
@@ -152,7 +152,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            _check_format(metadata, path)  # first, because the wrong file may be a whole model
+            _check_format(metadata, path)  # before any tensor is read: the wrong file may be a whole model
             names = _TENSORS.intersection(file.keys())
             # Cloned: the tensors would otherwise live in the mapped file, which may be overwritten.
             return metadata, {name: file.get_tensor(name).clone() for name in names}

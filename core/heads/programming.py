@@ -5,16 +5,14 @@ Dummy Forcing, arXiv 2601.20499, section 3.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
 from .forced import ForcedRoles, force_roles
-from .roles import HeadRole
-
-Cost = Literal["normalised", "paper"]
+from .roles import Cost, HeadRole
 
 
 def program_heads(
@@ -22,18 +20,19 @@ def program_heads(
 ) -> Tensor:
     """Give every head a role: int64 [layers, heads] on the CPU, values of `HeadRole`.
 
-    masses: [layers, heads, 3], the mass on (frame 0, other history, current chunk) from `attention_mass`.
-    The round(dummy_ratio * layers * heads) heads that lose least without history, at cost
-    max(first, history), become dummies; the others take the larger of the two. With cost "paper" this greedy
-    choice maximises `programming_value`. Cost "normalised" first divides the two masses by their sums over
-    all heads, as the authors' repository does (the formula in the paper does not). Among equal costs the
-    lower layer, then the lower head becomes a dummy.
+    masses: [layers, heads, 3], the mass on (frame 0, other history, current chunk) from `attention_mass`. The
+    round(dummy_ratio * layers * heads) heads that lose least without history, at cost max(first, history), become
+    dummies; each of the others becomes a sink or a neighbor head, after the larger of the two masses. With cost
+    "paper" this greedy choice maximises the paper's objective: the sum over heads of the mass that each keeps under
+    its role. Cost "normalised" first divides the two masses by their sums over all heads, as the authors'
+    repository does (the formula in the paper does not). Among equal costs the lower layer, then the lower head
+    becomes a dummy.
 
-    Heads in `forced` have these roles in any case. They count in the sums and in the number of dummies: of the
-    others so many become dummies that there are as many in all, as far as that can be.
+    Heads in `forced` have these roles in any case. They count in the sums and towards the number of dummies: of the
+    others only as many become dummies as are still missing.
 
     Raises DummyForcingError for a ratio outside 0..1, an unknown cost, masses that are not finite, or a forced head
-    that there is not.
+    that does not exist.
     """
     _check(masses, dummy_ratio, cost)
     # fp64 on the CPU: the same masses give the same roles whatever device they come from.
@@ -46,17 +45,6 @@ def program_heads(
     left = round(dummy_ratio * roles.numel()) - sum(role == HeadRole.DUMMY for _, _, role in forced)
     roles.view(-1)[[index for index in order if index not in by_hand][: max(0, left)]] = HeadRole.DUMMY.value
     return roles
-
-
-def programming_value(masses: Tensor, roles: Tensor) -> float:
-    """The paper's objective, sum over heads of the mass that a head keeps under its role.
-
-    masses: [layers, heads, 3]; roles: int64 [layers, heads]. A sink head keeps first + current, a neighbor
-    history + current, a dummy head current.
-    """
-    first, history, current = masses.detach().double().cpu().unbind(-1)
-    kept = torch.stack((first + current, history + current, current), dim=-1)
-    return float(kept.gather(-1, roles.cpu().long().unsqueeze(-1)).sum())
 
 
 def _share(mass: Tensor) -> Tensor:

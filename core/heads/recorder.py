@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .score import attention_mass, sample_rows
+from .head_scores import attention_mass, sample_rows
 
 
 class Clock(Protocol):
@@ -73,7 +73,7 @@ class MassRecorder:
 
     @property
     def recorded(self) -> list[tuple[int, int]]:
-        """(chunk, pass_index) of every pass seen, in the order in which they came."""
+        """(chunk, pass_index) of every pass recorded, in order."""
         return list(self._masses)
 
     def clear(self) -> None:

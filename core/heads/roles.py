@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Cost = Literal["normalised", "paper"]
+"""How the loss of a head is weighed; see `program_heads`."""
 
 # Blue and orange of the Okabe-Ito palette plus grey: distinct under every common colour-vision deficiency,
 # also when tinted, because grey never takes on a hue. Grey also says that a dummy head ignores history.

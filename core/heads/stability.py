@@ -1,4 +1,4 @@
-"""How stable the set of dummy heads is over prompts, chunks and timesteps.
+"""How stable the set of dummy heads is across prompts, chunks and timesteps.
 
 The core-set study of Dummy Forcing, arXiv 2601.20499.
 """

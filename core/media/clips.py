@@ -79,12 +79,14 @@ class AtRate:
 
     So a clip keeps its speed, and its length to half a frame, be its own rate constant or variable. One that has
     the rate already stays as it is, however its stamps were rounded. At least one frame comes out.
+
+    `changed` is whether any frame so far was repeated or left out.
     """
 
     def __init__(self, clip: Clip, frame_rate: Fraction):
         self._clip, self.frame_rate = clip, frame_rate
         self.width, self.height, self.sound = clip.width, clip.height, clip.sound
-        self.frames = None
+        self.frames, self.changed = None, False
 
     def __iter__(self) -> Iterator[Tensor]:
         return (shown.pixels() for shown in self.timed())
@@ -93,10 +95,12 @@ class AtRate:
         """As `Clip.timed`."""
         made, shown = 0, None
         for shown in self._clip.timed():
-            pixels = cache(shown.pixels)
+            pixels, before = cache(shown.pixels), made
             while made + _HALF < shown.end * self.frame_rate:
+                self.changed |= made > before
                 yield self._frame(made, pixels)
                 made += 1
+            self.changed |= made == before
         if shown is not None and not made:
             yield self._frame(0, shown.pixels)
 
@@ -133,4 +137,3 @@ class Pairs:
 
 def _each(clip: Clip) -> Iterator[Tensor]:
     yield from clip
-

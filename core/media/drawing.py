@@ -25,18 +25,6 @@ def blank(width: int, height: int) -> Image.Image:
     return _pillow().Image.new("RGB", (width, height), BACKGROUND)
 
 
-def still(frame: Tensor, text: str) -> Image.Image:
-    """A frame, uint8 [height, width, 3], with text in its top left corner."""
-    pillow = _pillow()
-    image = pillow.Image.fromarray(frame.numpy(), "RGB")
-    size = _font_size(image.height // 8)
-    # An outline keeps the text legible on any picture without covering much of it.
-    outline = {"stroke_width": max(1, size // 10), "stroke_fill": BACKGROUND}
-    corner = (size // 3, size // 4)
-    pillow.ImageDraw.Draw(image).text(corner, text, font=font(size), fill=_TEXT, **outline)
-    return image
-
-
 def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int) -> Tensor:
     """uint8 [strip height, sum of widths and gaps, 3]: each label centred over its column.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import DummyForcingError
 from .clips import Shown
+from .damage import REMEDY, decoded, is_short
 from .formats import import_av
 from .frame_times import mean_rate, stamped
 from .pixels import pixels_of
@@ -48,15 +49,18 @@ class FileClip:
             self._first = next((frame.pts for frame in container.decode(stream)), None)
         first = next(iter(self), None)  # a rotated one has another size than the stream says
         if first is None:
-            raise DummyForcingError(f"{self._name} holds no frames; choose another file or another part of it")
+            raise DummyForcingError(
+                f"{self._name} holds no frames; choose another file or another part of the video"
+            )
         self.height, self.width = first.shape[:2]
 
     @cached_property
     def frame_rate(self) -> Fraction | None:
         """Of the whole file, on average; by its time stamps if it has them, since headers often guess."""
         with self._opened() as (container, stream):
-            stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
-        if not stamps or None in stamps:
+            packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt]
+        stamps = [packet.pts for packet in packets if not packet.is_discard]
+        if self._short or not stamps or None in stamps:  # of a cut file some are never decoded
             return self._named[-1] if self._named else None
         return mean_rate(stamps, self._tick, self._named)
 
@@ -108,7 +112,7 @@ class FileClip:
     def _decoded(self, begin: Fraction = Fraction(0)) -> Iterator[tuple[Any, Fraction]]:
         with self._opened() as (container, stream):
             offset = Fraction(0)
-            frames = container.decode(stream)
+            frames = decoded(container, stream, self._name, self._short, not begin)
             if begin:
                 container.seek(self._first + int(begin / self._tick), stream=stream)
                 first = next(frames, None)
@@ -119,6 +123,12 @@ class FileClip:
             for frame, time in stamped(frames, self._tick, self._period):
                 yield frame, offset + time
 
+    @cached_property
+    def _short(self) -> bool:
+        given = self._source
+        with io.BytesIO(given.getvalue()) if isinstance(given, io.BytesIO) else open(given, "rb") as file:
+            return is_short(file)
+
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         av = import_av()
@@ -128,9 +138,11 @@ class FileClip:
         try:
             with av.open(source) as container:
                 stream = next(iter(container.streams.video), None)
+                if stream is None and not any(each.codec_context for each in container.streams):  # an MP4's index
+                    raise DummyForcingError(f"{self._name} is cut short or damaged: its index is missing; {REMEDY}")
                 if stream is None:
                     raise DummyForcingError(f"{self._name} holds no video; choose another file")
-                stream.thread_type = "AUTO"
+                # Not thread_type "AUTO", with which PyAV 18 ends at damage without a word.
                 yield container, stream
         except (OSError, av.error.FFmpegError) as error:
             raise DummyForcingError(f"cannot read {self._name}: {error}; check the path and the file") from error

@@ -81,7 +81,7 @@ def encoder_options(crf: int | None, target: FileFormat) -> dict[str, str]:
     if chosen not in target.crf:
         raise DummyForcingError(
             f"crf for {target.codec} is a whole number from {target.crf[0]} (best) to {target.crf[-1]}, "
-            f"got {crf}; leave it out for {target.default_crf}"
+            f"got {crf}; leave crf out for {target.default_crf}"
         )
     return {**target.options, "crf": str(int(chosen))}
 

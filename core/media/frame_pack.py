@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..errors import DummyForcingError
 from .frames import to_bytes
 
 QUALITY = 85
@@ -39,16 +38,3 @@ def encode_jpegs(frames: Tensor, quality: int = QUALITY) -> list[bytes]:
 def pack(files: Sequence[bytes]) -> bytes:
     """Several files as one."""
     return struct.pack(f"<I{len(files)}I", len(files), *map(len, files)) + b"".join(files)
-
-
-def unpack(data: bytes) -> list[bytes]:
-    """The files in one; raises DummyForcingError if it is none of ours."""
-    if len(data) >= 4 and len(data) >= 4 + 4 * (count := struct.unpack_from("<I", data)[0]):
-        sizes, at = struct.unpack_from(f"<{count}I", data, 4), 4 + 4 * count
-        if at + sum(sizes) == len(data):
-            files = []
-            for size in sizes:
-                files.append(data[at : at + size])
-                at += size
-            return files
-    raise DummyForcingError(f"{len(data)} bytes are no pack of frames; expected one that Stream AR Video wrote")

@@ -18,7 +18,7 @@ def check_frames(frames: Tensor) -> None:
         )
     if not (frames.is_floating_point() or frames.dtype == torch.uint8):
         raise DummyForcingError(
-            f"video frames are floats in [0, 1] or uint8, got {frames.dtype}; convert them first"
+            f"video frames are floats in [0, 1] or uint8, got {frames.dtype}; convert the frames first"
         )
 
 

@@ -33,15 +33,6 @@ def psnr(a: Tensor, b: Tensor, peak: float = 1.0) -> float:
     return decibels(_squared_error(a, b), peak)
 
 
-def psnr_per_frame(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
-    """`psnr` of each frame of two clips [frames, ...] as a float64 tensor [frames] on the CPU.
-
-    inf for equal frames. Mind that the mean of these is not the `psnr` of the clip: average errors, not dB.
-    """
-    errors = squared_errors(a, b, peak).tolist()
-    return torch.tensor([decibels(error, peak) for error in errors], dtype=torch.float64)
-
-
 def squared_errors(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
     """mean((a - b)^2) of each frame of two clips [frames, ...] as a float64 tensor [frames] on the CPU."""
     _check(a, b, peak)
@@ -87,10 +78,12 @@ def _check(a: Tensor, b: Tensor, peak: float) -> None:
     if a.shape != b.shape or a.numel() == 0:
         raise DummyForcingError(
             f"PSNR and SSIM compare tensors of one shape with at least one element, got {list(a.shape)} and "
-            f"{list(b.shape)}; trim or resize one of them"
+            f"{list(b.shape)}; trim or resize one clip"
         )
     if a.is_floating_point() != b.is_floating_point():
-        raise DummyForcingError(f"both clips have to be on one scale, got {a.dtype} and {b.dtype}; convert one")
+        raise DummyForcingError(
+            f"both clips have to be on one scale, got {a.dtype} and {b.dtype}; convert one clip"
+        )
     if peak <= 0 or (peak == 1 and not a.is_floating_point()):
         raise DummyForcingError(f"{a.dtype} cannot have a peak of {peak}; pass 255 for uint8, 1.0 for floats")
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ...kernels import Dense, Finish, HeadTarget, attend_densely, place_heads, put_heads
+from ...kernels import DenseAttention, HeadTarget, NormRope, attend_densely, place_heads, put_heads
+from ..clock import ChunkClock
 from ..errors import DummyForcingError
-from .clock import ChunkClock
-from .cross import AllTokens, CrossMethod
+from ..video import VideoShape
 from .keep import Allocation, KeepRun
-from .merge import KVStore, MergeMethod, Unmerged
-from .select import AllKeys, Selection, SelectMethod, SelectShape
+from .merge import KVStore, MergeRun
+from .retention import StoreHeads
+from .select import CrossRun, Selection, SelectRun
 from .select_report import SelectReport
-from .store import StoreHeads, StoreLayout
-from .view import KVView
+from .store import KVView
 
 
 class AttentionObserver(Protocol):
@@ -33,10 +33,10 @@ class AttentionObserver(Protocol):
 class MemoryStatus:
     """What a memory holds at one moment.
 
-    bytes: of keys and values allocated, over all layers. history_frames: latent frames of history held by a head,
-    mean over layers and heads. roles: head roles [layers, heads] once a policy has assigned them. masses: attention
-    masses [layers, heads, 3] that the roles follow from, if they were measured. selected: what a select method
-    that depends on the keys has read.
+    bytes: allocated for keys and values, over all layers. history_frames: latent frames of history that a head
+    holds, mean over layers and heads. roles: head roles [layers, heads] once a policy has assigned them. masses:
+    attention masses [layers, heads, 3] that the roles follow from, if they were measured. selected: what a select
+    method that depends on the keys has read.
     """
 
     bytes: int
@@ -48,7 +48,7 @@ class MemoryStatus:
 
 @dataclass(frozen=True)
 class Cut:
-    """A video of which only some frames are left: the first `opening` ones and those from frame `begin` on."""
+    """The frames of a video that are still there: the first `opening` ones and those from frame `begin` on."""
 
     opening: int
     begin: int
@@ -71,7 +71,7 @@ class HeadGroup:
 
 
 class Memory:
-    """Keys and values of a running video under one keep policy.
+    """Keys and values of a running video.
 
     Passes call `attend`; the loop calls `commit` after the clean pass. Between commits history never changes.
     Between chunks the loop may `rewind`, `forget` or `restart`.
@@ -79,25 +79,20 @@ class Memory:
 
     def __init__(
         self,
-        heads: int,
-        layout: StoreLayout,
+        video: VideoShape,
         keep: KeepRun,
-        total_frames: int | None,
+        merge: MergeRun,
+        select: Callable[[VideoShape], SelectRun],
+        cross: CrossRun,
         observers: Sequence[AttentionObserver] = (),
-        dense: Dense = attend_densely,
-        merge: MergeMethod | None = None,
-        select: SelectMethod | None = None,
-        cross: CrossMethod | None = None,
     ):
-        self.layout = layout
-        self.heads = heads
-        self._dense = dense
+        """select: begins a run of the select method; called again whenever the memory starts over."""
+        self.video = video
         self._keep = keep
-        self._total_frames = total_frames
+        self._merge = merge
+        self._begin_select = select
+        self._cross = cross
         self._given_observers = observers
-        self._merge = (merge or Unmerged()).begin(layout)
-        self._select_method = select or AllKeys()
-        self._cross = (cross or AllTokens()).begin()
         self._layers: list[list[HeadGroup]] = []
         self._start(cut=None)
 
@@ -113,14 +108,14 @@ class Memory:
             cut: which frames will be committed; None for all of them.
         """
         self._free()
-        shape = replace(self._keep.shape, first_chunk=first_chunk, first_frames=first_frames)
-        self._keep = self._keep.again(shape, new_prompt)
+        video = replace(self._keep.video, first_chunk=first_chunk, first_frames=first_frames)
+        self._keep = self._keep.restarted(video, new_prompt)
         self._start(cut)
 
     def _start(self, cut: Cut | None) -> None:
         self._cut = cut
         self._observers = [*self._given_observers, *self._keep.observers]
-        self._select = self._select_method.begin(SelectShape(self._keep.shape, self._total_frames, self.layout))
+        self._select = self._begin_select(self._keep.video)
         allocations = self._keep.start()
         self._layers = [self._build(layer, self._cut_short(each)) for layer, each in enumerate(allocations)]
 
@@ -130,38 +125,53 @@ class Memory:
         frames = sum(store.held * len(store.heads) for store in self._stores())
         return MemoryStatus(
             bytes=sum(group.bytes for group in self._groups()) + self._merge.bytes,
-            history_frames=frames / (len(self._layers) * self.heads) if self._layers else 0.0,
+            history_frames=frames / (len(self._layers) * self.video.heads) if self._layers else 0.0,
             roles=self._keep.roles,
             masses=self._keep.masses,
             selected=self._select.report(),
         )
 
     def attend(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, finish: Finish | None = None
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        clock: ChunkClock,
+        norm_rope: NormRope | None = None,
+        dense: DenseAttention = attend_densely,
     ) -> Tensor:
         """Write the chunk's K/V to the tails and attend; all tensors [B, L, H, D].
 
-        finish: what q and k still need; None if they are normalised and roped.
+        Args:
+            norm_rope: norm and RoPE that q and k still need; None if they have had both.
+            dense: the attention function for heads that read all of a store.
         """
         groups = self._layers[layer]
         targets = [HeadTarget(group.store.heads, *group.store.tail(clock)) for group in groups]
-        asked = place_heads(q, k, v, targets, finish)
-        if len(groups) == 1 and groups[0].store.heads == tuple(range(self.heads)):
-            return self._read(layer, groups[0], asked[0], clock)
+        asked = place_heads(q, k, v, targets, norm_rope)
+        if len(groups) == 1 and groups[0].store.heads == tuple(range(self.video.heads)):
+            return self._read(layer, groups[0], asked[0], clock, dense)
         out = torch.empty_like(q)
         for group, queries in zip(groups, asked, strict=True):
-            put_heads(out, group.store.heads, self._read(layer, group, queries, clock))
+            put_heads(out, group.store.heads, self._read(layer, group, queries, clock, dense))
         return out
 
-    def _read(self, layer: int, group: HeadGroup, q: Tensor, clock: ChunkClock) -> Tensor:
-        """What the queries of a group make of its keys, the tail included."""
+    def _read(self, layer: int, group: HeadGroup, q: Tensor, clock: ChunkClock, dense: DenseAttention) -> Tensor:
+        """Attention of a group's queries over its keys, the tail included."""
         view = group.store.view(clock)
         self._observe(layer, group.store, q, view, clock)
-        return group.selection.attend(q, view, clock, self._dense)
+        return group.selection.attend(q, view, clock, dense)
 
-    def prompt_attention(self, dense: Dense, clock: ChunkClock) -> Dense:
-        """What cross-attention of this pass runs in place of `dense`."""
-        return self._cross.attention(dense, clock)
+    def attend_prompt(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention = attend_densely
+    ) -> Tensor:
+        """Cross-attention of a layer; see `CrossRun.attend`."""
+        return self._cross.attend(layer, q, k, v, clock, dense)
+
+    def change_prompt(self) -> None:
+        """From the next pass on, keys and values come from another prompt."""
+        self._cross.change_prompt()
 
     def commit(self, clock: ChunkClock) -> None:
         """Keep the clean pass's K/V, then let the policy reassign heads, for all layers at once."""
@@ -172,30 +182,30 @@ class Memory:
             self._regroup(allocations)
 
     def rewind(self, cut: Cut, next_chunk: int) -> bool:
-        """Go back to frame `cut.begin`, so that what followed can be computed anew under another prompt.
+        """Go back to frame `cut.begin`, so that all frames from there on can be recomputed under another prompt.
 
-        The opening frames of every head stay as they are. Heads that have been grouped may have lost what is
-        needed to go on, a cut without a gap leaves no opening frames, and stores that were made for a shorter video
-        have no room for a longer one: then the memory starts over.
+        The opening frames of every head stay as they are. The memory starts over where that is not possible: heads
+        that have been grouped may have lost frames that are needed, a cut without a gap leaves no opening frames,
+        and stores made for a shorter video have no room for a longer one.
 
         Args:
             cut: the frames that can be committed again.
-            next_chunk: the first chunk after what is computed anew, as the memory counts.
+            next_chunk: the first chunk after those that are recomputed, as the memory counts.
 
         Returns:
-            whether nothing is left, so that all frames of the cut have to be committed again.
+            whether the memory is now empty, so that all frames of the cut have to be committed again.
         """
         outgrown = self._cut is not None and cut.begin < self._cut.begin
         if self._keep.roles is not None or cut.begin <= cut.opening or outgrown:
             gap = cut if cut.begin > cut.opening else None
-            self.restart(next_chunk, self._keep.shape.first_frames, new_prompt=True, cut=gap)
+            self.restart(next_chunk, self._keep.video.first_frames, new_prompt=True, cut=gap)
             return True
         for store in self._stores():
             store.rewind(cut.begin)
         return False
 
     def forget(self, cut: Cut) -> None:
-        """Forget all frames but those of the cut, and opening frames that heads keep anyway (KV flush)."""
+        """Forget all frames except those of the cut and the opening frames that heads keep anyway (KV flush)."""
         opening = cut.opening if self._cut is None else min(cut.opening, self._cut.opening)
         self._cut = replace(cut, opening=opening)
         for layer, groups in enumerate(self._layers):
@@ -225,14 +235,17 @@ class Memory:
         return self._build(layer, tuple(left), old)
 
     def _cut_short(self, allocation: Allocation) -> Allocation:
-        """An allocation for a video of which only some frames are left."""
+        """The allocation, adapted to a video of which only the frames of the cut are there."""
         if self._cut is None:
             return allocation
         opening, begin = self._cut.opening, self._cut.begin
         return tuple(replace(member, retention=member.retention.cut(opening, begin)) for member in allocation)
 
     def _build(self, layer: int, allocation: Allocation, old: HeadGroup | None = None) -> list[HeadGroup]:
-        """One store for all heads that hold equally many frames now and in the end; takes over what `old` holds."""
+        """Head groups for an allocation; they take over what `old` holds.
+
+        Heads that hold equally many frames, now and when their stores are full, share a store.
+        """
         committed = 0 if old is None else old.store.committed
         packed: dict[tuple[int, int | None], list[StoreHeads]] = {}
         for member in allocation:
@@ -257,20 +270,20 @@ class Memory:
 
     def _slots(self, member: StoreHeads) -> int | None:
         retention = member.retention
-        limit = self._keep.frames_before_regroup(self._total_frames)
+        limit = self._keep.frames_before_regroup(self.video.whole_frames)
         if retention.last is not None:
             bound = retention.first + retention.last
             return bound if limit is None else min(bound, retention.held(limit))
-        return None if limit is None else retention.held(max(0, limit - self._keep.shape.chunk_frames))
+        return None if limit is None else retention.held(max(0, limit - self.video.chunk_frames))
 
     def _observe(self, layer: int, store: KVStore, q: Tensor, view: KVView, clock: ChunkClock) -> None:
         for observer in self._observers:
             if observer.wants(clock):
                 ranges = view.plan.ranges[0]
                 whole = len(ranges) == 1 and ranges[0][0] == 0
-                if view.frames is None or store.heads != tuple(range(self.heads)) or not whole:
+                if view.frames is None or store.heads != tuple(range(self.video.heads)) or not whole:
                     raise DummyForcingError(
                         "head scores need the whole history but heads have been grouped already; "
-                        "profile under the Dense memory"
+                        "profile under the dense memory"
                     )
                 observer.observe(layer, q, view.k[:, : ranges[0][1]], view.frames, clock)

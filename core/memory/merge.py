@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
-from .clock import ChunkClock
-from .store import FrameStore, StoreHeads, StoreLayout
-from .view import KVView
+from ..clock import ChunkClock
+from ..video import VideoShape
+from .retention import StoreHeads
+from .store import FrameStore, KVView
 
 
 class KVStore(Protocol):
     """Keys and values of some heads of one layer: a history, and the tail that every pass overwrites.
 
-    Between commits the history never changes, but for opening frames that move along the time axis.
+    Between commits the history never changes, except that opening frames may move along the time axis.
     """
 
     members: tuple[StoreHeads, ...]
@@ -37,8 +37,8 @@ class KVStore(Protocol):
     def tail(self, clock: ChunkClock) -> tuple[Tensor, Tensor]:
         """Where a pass writes its keys and values: views [B, L, heads, D].
 
-        All stores of a layer are asked, and all tails written in one go, before the first of them is viewed: a tail
-        must not lie in memory that another store's `view` overwrites.
+        All stores of a layer are asked for their tails, and all tails are written in one go, before any store is
+        viewed: so a tail must not lie in memory that another store's `view` overwrites.
         """
         ...
 
@@ -51,11 +51,11 @@ class KVStore(Protocol):
         ...
 
     def adopt(self, other: KVStore) -> None:
-        """Take over what this store's heads keep of another's history; this one is new."""
+        """Take over from another store the history that this store's heads keep; this store is new and empty."""
         ...
 
     def rewind(self, frame: int) -> None:
-        """Go on with this frame, which has been committed before."""
+        """Go back: the next frame committed is this one, which has been committed before."""
         ...
 
     def free(self) -> None:
@@ -77,7 +77,7 @@ class MergeRun(Protocol):
         Args:
             members: heads that hold equally many frames at any time.
             slots: frames of history to make room for; None if that is not known.
-            scored: whether heads are still to be scored or grouped anew, which needs the history frame by frame.
+            scored: whether heads will still be scored or regrouped, which needs the history frame by frame.
         """
         ...
 
@@ -86,37 +86,18 @@ class MergeRun(Protocol):
         ...
 
 
-class MergeMethod(Protocol):
-    """A method of the merge slot: frozen, JSON-serialisable configuration."""
-
-    def check(self, config: Any) -> None:
-        """Raises DummyForcingError for a `MemoryConfig` that makes no sense with this method."""
-        ...
-
-    def begin(self, layout: StoreLayout) -> MergeRun: ...
-
-
-@dataclass(frozen=True)
-class Unmerged:
-    """Every retained frame as it is, in the dtype of the model."""
-
-    def check(self, config: Any) -> None:
-        pass
-
-    def begin(self, layout: StoreLayout) -> UnmergedRun:
-        return UnmergedRun(layout)
-
-
-class UnmergedRun:
-    """Makes frame stores."""
+class WholeFrames:
+    """Makes frame stores: every retained frame as it is."""
 
     bytes = 0
 
-    def __init__(self, layout: StoreLayout):
-        self._layout = layout
+    def __init__(self, video: VideoShape, closes_after: int | None):
+        """closes_after: as for `FrameStore`."""
+        self._video, self._closes_after = video, closes_after
 
     def store(self, members: tuple[StoreHeads, ...], slots: int | None, scored: bool) -> FrameStore:
-        return FrameStore(self._layout, members, slots)
+        """A new store; see `MergeRun`."""
+        return FrameStore(self._video, members, slots, self._closes_after)
 
     def close(self) -> None:
-        pass
+        """Stores share nothing."""

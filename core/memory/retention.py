@@ -12,9 +12,9 @@ class Retention:
     Attributes:
         first: number of opening frames kept for ever (the sink).
         last: number of most recent frames kept; None keeps them all.
-        begin: frames before this one are not counted among the recent ones. Neighbor heads use 1: in the Dummy
-            Forcing authors' code frame 0 lives in the sink heads only.
-        view: latent frames that a query reads in all, those of its own pass included; None reads all that is kept.
+        begin: frames before this one never count as recent. Neighbor heads use 1: in the code of Dummy Forcing's
+            authors only sink heads keep frame 0.
+        view: latent frames that a query reads in total, its own pass included; None reads all that is kept.
             Rolling Forcing's joint passes are longer than its clean passes and leave less room for history.
         average: weight with which an opening frame takes in those that leave its window (Reward-Forcing's EMA
             sink): alpha * sink + (1 - alpha) * leaving. None leaves opening frames as they are.
@@ -61,9 +61,9 @@ class Retention:
         return self._ring_begin if self.last is None else max(self._ring_begin, frames - self.last)
 
     def cut(self, first: int, begin: int) -> Retention:
-        """The same for a video of which there are only its `first` frames and those from `begin` on.
+        """This retention in a video of which only the `first` frames and those from `begin` on exist.
 
-        What keeps all of the history counts those first frames as its opening.
+        A retention of the whole history treats those first frames as its opening.
         """
         if begin <= first:
             return self
@@ -71,14 +71,14 @@ class Retention:
         return replace(self, first=opening, begin=max(self.begin, begin))
 
     def forgetting(self, first: int, begin: int) -> Retention:
-        """The same once all frames before `begin` but the first ones are forgotten; opening frames stay anyway."""
+        """This retention once all frames before `begin`, except the opening ones, are forgotten."""
         gone_before = self.begin > self.first
         return self.cut(self.first if gone_before else max(self.first, first), begin)
 
     def rewound(self, frame: int) -> Retention:
-        """The same once frames from `frame` on are to be committed again.
+        """This retention when the frames from `frame` on will be committed again.
 
-        A ring, which may have given slots of earlier ones away, forgets what it held and begins with `frame`.
+        A ring may have reused the slots of earlier frames, so it forgets what it held and begins with `frame`.
         """
         if self.last is None and frame >= self._ring_begin:
             return self
@@ -87,8 +87,8 @@ class Retention:
     def reading(self, committed: int, frames: int, clean: bool) -> Reading:
         """What a pass over `frames` frames reads of the history, once `committed` frames have been committed.
 
-        A view that is too short for everything is filled with the newest frames. Passes that denoise never give
-        up the opening ones for it, clean passes do (Rolling Forcing's code).
+        Where the view is too short for everything, the newest frames fill it. Denoising passes still read the
+        opening frames then, clean passes do not (Rolling Forcing's code).
         """
         opening = min(committed, self.first)
         recent = self.held(committed) - opening
@@ -100,6 +100,14 @@ class Retention:
         sink = range(min(committed, self.first) - opening, min(committed, self.first))
         newest = (self.slot(frame) for frame in range(committed - recent, committed))
         return Reading(opening, recent, _runs([*sink, *sorted(newest)]))
+
+
+@dataclass(frozen=True)
+class StoreHeads:
+    """Heads of a layer that follow one retention, in the order in which a store holds them."""
+
+    heads: tuple[int, ...]
+    retention: Retention
 
 
 @dataclass(frozen=True)

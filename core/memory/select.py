@@ -1,32 +1,16 @@
-"""The select slot: which of the keys that a head retains a query reads."""
+"""What queries read: of the keys that a head retains (the slot select), and of the prompt (the slot cross)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
 
-from ...kernels import Dense, attend
-from .clock import ChunkClock
-from .keep import KeepShape
-from .retention import Retention
+from ...kernels import DenseAttention, attend
+from ..clock import ChunkClock
+from .retention import Retention, StoreHeads
 from .select_report import SelectReport
-from .store import StoreHeads, StoreLayout
-from .view import KVView
-
-
-@dataclass(frozen=True)
-class SelectShape:
-    """What a select method may know of the model and the video.
-
-    keep: layers, heads and how the video is cut. total_frames: latent frames of the video, None without end.
-    layout: of the stores: batch, head_dim, tokens and grid of a frame, dtype and device.
-    """
-
-    keep: KeepShape
-    total_frames: int | None
-    layout: StoreLayout
+from .store import KVView
 
 
 class Selection(Protocol):
@@ -37,7 +21,7 @@ class Selection(Protocol):
         """Bytes held beside the store's own."""
         ...
 
-    def attend(self, q: Tensor, view: KVView, clock: ChunkClock, dense: Dense) -> Tensor:
+    def attend(self, q: Tensor, view: KVView, clock: ChunkClock, dense: DenseAttention) -> Tensor:
         """Attention of q [B, L, heads, D], in the order of the store's heads, over what the method selects."""
         ...
 
@@ -60,52 +44,66 @@ class SelectRun(Protocol):
         ...
 
     def share(self, retention: Retention, clock: ChunkClock) -> float | None:
-        """Share of the keys that heads of this retention have in a pass and its queries read, mean over queries.
+        """Of the keys that heads of this retention have in a pass, the share that queries read, mean over queries.
 
-        Known without running anything; None where it depends on what keys are.
+        Known without running anything; None where it depends on the values of the keys.
         """
         ...
 
     def report(self) -> SelectReport | None:
-        """What has been read so far; None where `share` says it all."""
+        """What has been read so far; None where `share` already tells."""
         ...
 
 
-class SelectMethod(Protocol):
-    """A method of the select slot: frozen, JSON-serialisable configuration."""
+class WholeHistory:
+    """Every query reads all that its head retains. Run and selection in one: nothing depends on the store."""
 
-    def check(self, config: Any) -> None:
-        """Raises DummyForcingError for a `MemoryConfig` that makes no sense with this method."""
-        ...
+    bytes = 0
 
-    def begin(self, shape: SelectShape) -> SelectRun: ...
-
-
-@dataclass(frozen=True)
-class AllKeys:
-    """Every query reads all that its head retains."""
-
-    def check(self, config: Any) -> None:
-        pass
-
-    def begin(self, shape: SelectShape) -> AllKeys:
-        return self
-
-    def selection(self, layer: int, members: tuple[StoreHeads, ...], slots: int | None) -> AllKeys:
+    def selection(self, layer: int, members: tuple[StoreHeads, ...], slots: int | None) -> WholeHistory:
+        """See `SelectRun`."""
         return self
 
     def share(self, retention: Retention, clock: ChunkClock) -> float:
+        """All of it."""
         return 1.0
 
     def report(self) -> None:
-        return None
+        """None: `share` already tells."""
 
-    @property
-    def bytes(self) -> int:
-        return 0
-
-    def attend(self, q: Tensor, view: KVView, clock: ChunkClock, dense: Dense) -> Tensor:
+    def attend(self, q: Tensor, view: KVView, clock: ChunkClock, dense: DenseAttention) -> Tensor:
+        """See `Selection`."""
         return attend(q, view.k, view.v, view.plan, dense)
 
     def free(self) -> None:
-        pass
+        """There is nothing to let go of."""
+
+
+class CrossRun(Protocol):
+    """A method of the cross slot at work on one video."""
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention
+    ) -> Tensor:
+        """Cross-attention [B, L, H, D] of a layer: q [B, L, H, D] of a pass, k, v [B, tokens, H, D] of the prompt.
+
+        dense: reads all tokens.
+        """
+        ...
+
+    def change_prompt(self) -> None:
+        """Be told that from the next pass on keys and values come from another prompt."""
+        ...
+
+
+class WholePrompt:
+    """Every query reads all tokens."""
+
+    def attend(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention
+    ) -> Tensor:
+        """See `CrossRun`."""
+        return dense(q, k, v)
+
+    def change_prompt(self) -> None:
+        """Does nothing: no state depends on the prompt."""

@@ -1,4 +1,4 @@
-"""What a select method that depends on the keys has read: counted on the device, told when asked."""
+"""How much a key-dependent select method has read: counted on the device, copied to the host only when asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .host_copy import HostCopy
+from ...kernels import HostCopy
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class SelectReport:
-    """What has been read since the memory last began.
+    """What has been read since the memory last started over.
 
     density: keys read as a share of those that dense attention would have read, over all queries, heads, passes
     and layers, dense ones included. recall: share of dense attention that falls on the keys a search finds, mean

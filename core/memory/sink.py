@@ -1,9 +1,9 @@
-"""Opening frames that do not stay what they were: moved along the time axis, or averaged with what leaves a window.
+"""Opening frames that change: moved along the time axis, or averaged with the frames that leave a window.
 
-Attention under RoPE sees only the distance between a query and a key. The recent frames are at their true distances
-wherever the time axis begins; only the opening ones drift away from the window as the video goes on. Moving their
-keys therefore gives the same attention as counting all positions anew within the window (Infinity-RoPE, LongLive's
-"infinity" mode, Rolling Forcing's anchor), without touching the others.
+Attention under RoPE sees only the distance between a query and a key. Recent frames are at their true distances
+wherever the time axis begins; only the opening frames drift away from the window as the video goes on. So moving
+the keys of the opening frames alone gives the same attention as recounting all positions within the window
+(Infinity-RoPE, LongLive's "infinity" mode, Rolling Forcing's anchor).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..clock import ChunkClock
 from ..wan.rope import move_in_time
-from .clock import ChunkClock
 from .retention import Reading, Retention
 
 
 class Sink:
-    """Keeps the opening frames of some heads as they are, while the store holds what queries are to read.
+    """A copy of some heads' original opening frames, while the store holds the version that queries read.
 
-    Each move starts from the copy, so that rounding never adds up; the copy of averaged frames is fp32, because a
-    weight of 0.999 is lost in half precision. The store's frames are handed in as views `k`, `v` [B, tokens, H, D],
-    keys roped at the frames' own positions.
+    Each move starts from the copy, so that rounding errors never add up; the copy of averaged frames is fp32,
+    because half precision would lose the thousandth that a frame contributes at a weight of 0.999. The store's
+    frames are handed in as views `k`, `v` [B, tokens, H, D], keys roped at the frames' own positions.
     """
 
     def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device, weight: float | None):
-        """shape: [B, tokens, H, D] of the opening frames. weight: theirs in averages; None: no averages."""
+        """shape: [B, tokens, H, D] of the opening frames. weight: theirs in averages; None averages nothing."""
         self._weight = weight
         self._keys = torch.empty(shape, dtype=dtype if weight is None else torch.float32, device=device)
         self._values = None if weight is None else torch.empty_like(self._keys)
@@ -46,7 +46,7 @@ class Sink:
         return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     def place(self, k: Tensor, v: Tensor, shift: int) -> bool:
-        """Put the store's keys `shift` latent frames later than the frames' own positions; tells if they moved."""
+        """Move the store's keys `shift` latent frames after their own positions; returns whether they moved."""
         if shift and not self._copied:
             self._copy(k, v)
         if shift == self._shift:
@@ -58,8 +58,8 @@ class Sink:
     def absorb(self, k: Tensor, v: Tensor, frame: int, leaving_k: Tensor, leaving_v: Tensor) -> None:
         """Average in a frame that leaves the window: weight * opening frame + (1 - weight) * leaving one.
 
-        Leaving frames go round the opening ones, chunk by chunk in the same order (Reward-Forcing's code). The
-        store's keys follow with the next `place`.
+        Successive leaving frames are averaged into the opening frames in turn, in the same order in every chunk
+        (Reward-Forcing's code). The store's keys are updated by the next `place`.
 
         Args:
             k, v: the opening frames in the store.
@@ -77,7 +77,7 @@ class Sink:
         self._shift = None
 
     def release(self, k: Tensor, v: Tensor) -> None:
-        """Put the store's keys back to their own positions; from here on the store's frames count."""
+        """Move the store's keys back to their own positions; from then on the store's frames are the original."""
         self.place(k, v, 0)
         self._copied = False
 
@@ -89,9 +89,9 @@ class Sink:
 
 
 def sink_shift(retention: Retention, reading: Reading, after: int | None, clock: ChunkClock) -> int:
-    """How many latent frames later the opening frames have to be in a pass, to be right before the recent ones.
+    """By how many latent frames the opening frames must move in a pass to stand right before the recent ones.
 
-    after: see `StoreLayout`; up to there, and where it is None, they stay.
+    after: see `closes_after` of `FrameStore`; in shorter videos, and where it is None, they do not move.
     """
     end = clock.memory_frame + clock.frames
     if after is None or end <= after or not reading.opening:

@@ -1,8 +1,8 @@
 """A preallocated key/value store: a history region of frame slots, then the tail of the current chunk.
 
-Every pass overwrites the tail; only `commit` moves the tail's frames into history. The tail sits right behind the
-occupied slots, so what a query reads is always one contiguous prefix, and a frame whose slot is where it already
-lies is not even copied.
+Every pass overwrites the tail; only `commit` moves the tail's frames into history. The tail begins right behind the
+occupied slots, so history and tail always form one contiguous prefix, and a frame that already lies in the slot
+that it is to have is not even copied.
 """
 
 from __future__ import annotations
@@ -14,47 +14,36 @@ import torch
 from torch import Tensor
 
 from ...kernels import ReadPlan
-from ...kernels.plan import Ranges
+from ...kernels.plan import joined
+from ..clock import ChunkClock
 from ..errors import DummyForcingError
-from .clock import ChunkClock
-from .retention import Reading, Retention
+from ..video import VideoShape
+from .retention import Reading, Retention, StoreHeads
 from .sink import Sink, sink_shift
-from .view import KVView
 
 _FIRST_SLOTS = 12
 
 
-@dataclass(frozen=True)
-class StoreLayout:
-    """Sizes shared by all stores of a memory.
+@dataclass(frozen=True, eq=False)
+class KVView:
+    """Keys and values of a store's heads during one pass.
 
     Attributes:
-        batch: videos generated together.
-        head_dim: channels of a head.
-        tokens_per_frame: tokens of a latent frame.
-        pass_frames: most frames a pass has.
-        after: latent frames from which on opening frames are right before the recent ones (`MemoryConfig.rope`);
-            None leaves them where they are.
-        dtype, device: of keys and values.
-        grid: rows and columns of a frame's tokens; None if unknown.
+        k, v: [B, tokens, heads, D]; may be larger than what is read.
+        plan: what every query may read, the pass's own keys included.
+        own: [start, end) of the pass's own keys.
+        version: changes whenever the history differs from that of an earlier view of the same store. Results
+            computed from the history may be reused as long as it stays the same.
+        frames: latent frame of each frame-sized block of keys that is read, in the order of the plan's ranges, the
+            pass's own frames last; None where heads hold different frames, or keys are not whole frames.
     """
 
-    batch: int
-    head_dim: int
-    tokens_per_frame: int
-    pass_frames: int
-    dtype: torch.dtype
-    device: torch.device
-    after: int | None = None
-    grid: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class StoreHeads:
-    """Heads of a layer that follow one retention, in the order in which a store holds them."""
-
-    heads: tuple[int, ...]
-    retention: Retention
+    k: Tensor
+    v: Tensor
+    plan: ReadPlan
+    own: tuple[int, int]
+    version: int
+    frames: tuple[int, ...] | None
 
 
 class FrameStore:
@@ -64,9 +53,17 @@ class FrameStore:
     so one dense attention call serves them: packed attention (Dummy Forcing, section 4.3).
     """
 
-    def __init__(self, layout: StoreLayout, members: tuple[StoreHeads, ...], slots: int | None):
-        """`slots` frames of history are allocated; None starts small and doubles when it runs out."""
-        self.layout = layout
+    def __init__(
+        self, video: VideoShape, members: tuple[StoreHeads, ...], slots: int | None, closes_after: int | None = None
+    ):
+        """
+        Args:
+            slots: frames of history that are allocated; None starts small and doubles when it runs out.
+            closes_after: latent frames after which opening frames get positions right before the recent ones
+                (`PositionMethod`); None leaves them where they are.
+        """
+        self.video = video
+        self._closes_after = closes_after
         self.members = members
         self.heads = tuple(head for member in members for head in member.heads)
         self.committed = 0
@@ -76,20 +73,20 @@ class FrameStore:
         self._sinks = [self._make_sink(member, slots) for member in members]
 
     def _allocate(self, slots: int) -> None:
-        layout = self.layout
-        tokens = (slots + layout.pass_frames) * layout.tokens_per_frame
-        shape = (layout.batch, tokens, len(self.heads), layout.head_dim)
-        self.k = torch.empty(shape, dtype=layout.dtype, device=layout.device)
+        video = self.video
+        tokens = (slots + video.pass_frames) * video.tokens_per_frame
+        shape = (video.batch, tokens, len(self.heads), video.head_dim)
+        self.k = torch.empty(shape, dtype=video.dtype, device=video.device)
         self.v = torch.empty_like(self.k)
 
     def _make_sink(self, member: StoreHeads, slots: int | None) -> Sink | None:
-        """Room for opening frames that may change in the course of the video; allocated now, so that bytes stay."""
-        layout, retention = self.layout, member.retention
-        if not retention.first or (layout.after is None and retention.average is None):
+        """Room for opening frames that may change; allocated now, so that `bytes` stays constant."""
+        video, retention = self.video, member.retention
+        if not retention.first or (self._closes_after is None and retention.average is None):
             return None
         frames = retention.first if slots is None else min(retention.first, slots)
-        shape = (layout.batch, frames * layout.tokens_per_frame, len(member.heads), layout.head_dim)
-        return Sink(shape, layout.dtype, layout.device, retention.average)
+        shape = (video.batch, frames * video.tokens_per_frame, len(member.heads), video.head_dim)
+        return Sink(shape, video.dtype, video.device, retention.average)
 
     @property
     def held(self) -> int:
@@ -103,8 +100,8 @@ class FrameStore:
 
     def tail(self, clock: ChunkClock) -> tuple[Tensor, Tensor]:
         """Where a pass writes its keys and values: views [B, L, H, D] of the tail."""
-        start = self.held * self.layout.tokens_per_frame
-        end = start + clock.frames * self.layout.tokens_per_frame
+        start = self.held * self.video.tokens_per_frame
+        end = start + clock.frames * self.video.tokens_per_frame
         if end > self.k.shape[1] and self._growable:
             self._grow(start)
         if end > self.k.shape[1]:
@@ -118,9 +115,9 @@ class FrameStore:
         """What the pass reads, once its tail has been written."""
         readings = [member.retention.reading(self.committed, clock.frames, clock.clean) for member in self.members]
         self._place_sinks(readings, clock)
-        n, tail = self.layout.tokens_per_frame, self.held
+        n, tail = self.video.tokens_per_frame, self.held
         own = tail * n, (tail + clock.frames) * n
-        ranges = _joined([*((first * n, last * n) for first, last in readings[0].slots), own])
+        ranges = joined((*((first * n, last * n) for first, last in readings[0].slots), own))
         plan = ReadPlan.shared(len(self.heads), ranges)
         return KVView(self.k, self.v, plan, own, self._version, self._frames_read(readings, clock))
 
@@ -135,12 +132,12 @@ class FrameStore:
     def commit(self, clock: ChunkClock) -> None:
         """Move the tail's frames into history, replacing what their heads no longer keep.
 
-        Frames between the last commit and this one, if there are any, never come (`Memory.rewind`).
+        A gap between the last commit and this one is allowed: its frames will never be committed (`Memory.rewind`).
         """
         start, end = clock.memory_frame, clock.memory_frame + clock.frames
         tail = self.held
         for member, heads, sink in self._members():
-            if member.retention.average is not None:
+            if member.retention.average is not None:  # first: the copies below overwrite the frames that leave
                 self._average(sink, member.retention, heads, start, end)
             for frame in range(start, end):
                 if member.retention.keeps(frame, end):
@@ -150,7 +147,7 @@ class FrameStore:
 
     def adopt(self, other: FrameStore) -> None:
         """Take over the history that this store's heads keep from `other`, which must hold it."""
-        n = self.layout.tokens_per_frame
+        n = self.video.tokens_per_frame
         self.committed = other.committed
         if self._growable:
             self._allocate(max(_FIRST_SLOTS, self.held))
@@ -164,7 +161,7 @@ class FrameStore:
                 self.v[:, into, heads] = other.v[:, origin, chosen]
 
     def find(self, heads: tuple[int, ...]) -> tuple[list[int], Retention]:
-        """Where these heads, which follow one retention, are in this store, and the retention."""
+        """The indices in this store of heads that all follow one retention, and that retention."""
         chosen = [self.heads.index(head) for head in heads]
         return chosen, next(member.retention for member in self.members if heads[0] in member.heads)
 
@@ -175,7 +172,7 @@ class FrameStore:
                 sink.release(*self._opening(sink, heads))
 
     def rewind(self, frame: int) -> None:
-        """Go on with this frame, which has been committed before; see `Retention.rewound` for what is left."""
+        """Go back, so that this frame is the next committed; `Retention.rewound` says what history is left."""
         self.release_sinks()
         self.members = tuple(replace(member, retention=member.retention.rewound(frame)) for member in self.members)
         self.committed = frame
@@ -198,15 +195,15 @@ class FrameStore:
         return self.k[:, : sink.tokens, heads], self.v[:, : sink.tokens, heads]
 
     def _place_sinks(self, readings: Sequence[Reading], clock: ChunkClock) -> None:
-        """Close the gap behind the opening frames where positions are relative; averaged ones up to date."""
+        """Close the gap behind opening frames where positions are relative; write averages that have changed."""
         for (member, heads, sink), reading in zip(self._members(), readings, strict=True):
             if sink is not None:
-                shift = sink_shift(member.retention, reading, self.layout.after, clock)
+                shift = sink_shift(member.retention, reading, self._closes_after, clock)
                 self._version += sink.place(*self._opening(sink, heads), shift)
 
     def _average(self, sink: Sink, retention: Retention, heads: slice, start: int, end: int) -> None:
-        """Let opening frames take in those that leave, or never enter, the window when start .. end come."""
-        n, tail = self.layout.tokens_per_frame, self.held
+        """Average into the opening frames those that start .. end push out of the window, or that skip it."""
+        n, tail = self.video.tokens_per_frame, self.held
         slots = {frame: retention.slot(frame) for frame in retention.kept(self.committed)}
         slots |= {frame: tail + frame - start for frame in range(start, end)}
         for frame in sorted(slots):
@@ -218,7 +215,7 @@ class FrameStore:
     def _copy(self, origin: int, slot: int, heads: slice) -> None:
         if origin == slot:
             return
-        n = self.layout.tokens_per_frame
+        n = self.video.tokens_per_frame
         for tensor in (self.k, self.v):
             tensor[:, _frame(slot, n), heads] = tensor[:, _frame(origin, n), heads]
 
@@ -227,16 +224,6 @@ class FrameStore:
         old_k, old_v = self.k, self.v
         self._allocate(2 * self.held)
         self.k[:, :used], self.v[:, :used] = old_k[:, :used], old_v[:, :used]
-
-
-def _joined(ranges: Sequence[tuple[int, int]]) -> Ranges:
-    """Ranges with those that touch made one."""
-    joined: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if joined and joined[-1][1] == start:
-            start = joined.pop()[0]
-        joined.append((start, end))
-    return tuple(joined)
 
 
 def _frame(slot: int, tokens_per_frame: int) -> slice:

@@ -1,7 +1,7 @@
 """The common loop: denoise a chunk in a few passes, make a clean pass, commit, go on.
 
-Self-Forcing, Causal Forcing, LongLive and their kin (MODELS.md, B0); with rollouts also CausVid (B4) and Krea
-Realtime (B3), with a change of prompt LongLive's recache (B1).
+Self-Forcing, Causal Forcing, LongLive and their kin (docs/references.md, "Self-Forcing's loop"); with rollouts also
+CausVid and Krea Realtime, with a change of prompt LongLive's recache.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..memory.clock import ChunkClock
+from ..clock import ChunkClock
 from ..memory.memory import Cut
 from .events import ContextComputed, Event, PassDone
-from .material import Material
+from .given_latents import GivenLatents
 from .passes import Passes
 from .past import PastLatents
 from .prompts import PromptSource
@@ -29,11 +29,11 @@ class CommonLoop:
     anchor: encodes the first context frame of a rollout as an image; None takes the latents as they are.
     """
 
-    def __init__(self, passes: Passes, material: Material, prompts: PromptSource, anchor: ImageAnchor | None):
+    def __init__(self, passes: Passes, given: GivenLatents, prompts: PromptSource, anchor: ImageAnchor | None):
         self._passes = passes
         self._denoiser = passes.denoiser
         self._config = passes.config
-        self._material = material
+        self._given = given
         self._prompts = prompts
         self._anchor = anchor
         self._past = PastLatents(self._frames_needed_again())
@@ -42,7 +42,7 @@ class CommonLoop:
         """The whole video."""
         origin = 0
         for clock, following in itertools.pairwise(itertools.chain(self._config.chunks(), [None])):
-            given = self._material.opening_of(clock)
+            given = self._given.opening_of(clock)
             new_prompt = given is None and self._change_prompt(clock)
             if clock.origin_frame != origin:
                 origin = clock.origin_frame
@@ -53,7 +53,7 @@ class CommonLoop:
             yield from self._chunk(clock, given, keeps)
 
     def _chunk(self, clock: ChunkClock, given: Tensor | None, keeps: bool) -> Iterator[Event]:
-        """All passes of the chunk whose first pass `clock` describes; a clean one only if its keys will be read."""
+        """All passes of the chunk whose first pass is `clock`; the clean pass only if its keys will be read."""
         if given is None:
             x, sigmas = self._begin(clock), self._config.sigmas_at(clock.chunk)
         else:
@@ -72,20 +72,20 @@ class CommonLoop:
         yield from self._passes.finish(clock, x)
 
     def _begin(self, clock: ChunkClock) -> Tensor:
-        """The chunk before its first pass: noise, mixed with what it is to be made from."""
-        noise, source = self._passes.draw(clock, 0), self._material.source_of(clock)
+        """The chunk's latents before its first pass: noise, mixed with the source if there is one."""
+        noise, source = self._passes.draw(clock, 0), self._given.source_of(clock)
         if source is None:
             return noise
         return torch.lerp(source.to(noise), noise, self._config.sigmas_at(clock.chunk)[0])
 
     def _keep(self, x: Tensor, clock: ChunkClock, refine: bool = False) -> Tensor:
-        """The clean pass, at the level of the context noise; to refine, what it predicts is the result."""
+        """The clean pass, at the level of the context noise; with `refine`, its prediction is the result."""
         noisy = self._passes.renoise(x, clock, clock.sigma, clock.pass_index)
         predicted = self._passes.keep(noisy, clock)
         return predicted if refine else x
 
     def _change_prompt(self, clock: ChunkClock) -> bool:
-        """Ask for the prompt of a chunk; returns whether a new one begins."""
+        """Ask for the prompt of a chunk; returns whether a new prompt begins."""
         change = self._prompts.before(clock)
         if change is None:
             return False
@@ -102,7 +102,7 @@ class CommonLoop:
             self._passes.run(self._denoiser.forget, Cut(opening=1, begin=begin))
 
     def _recache(self, clock: ChunkClock, frames: int) -> Iterator[Event]:
-        """Compute the newest frames' keys and values anew; the first chunk's too where they have been lost."""
+        """Recompute the newest frames' keys and values, and the first chunk's if they have been lost."""
         origin = clock.origin_frame
         first = self._past.first if origin == 0 else self._past.since(origin)[0]
         opening = first.clock.end_frame
@@ -124,13 +124,13 @@ class CommonLoop:
             yield from self._compute(chunk.latents, chunk.clock, clock)
 
     def _compute(self, latents: Tensor, place: ChunkClock, now: ChunkClock) -> Iterator[Event]:
-        """Finished latents through the clean pass once more."""
+        """Run finished latents through the clean pass once more."""
         clock = self._clean(place, now, index=len(self._config.sigmas_at(place.chunk)) - 1)
         self._keep(latents, clock)
         yield ContextComputed(clock)
 
     def _clean(self, place: ChunkClock, now: ChunkClock, index: int) -> ChunkClock:
-        """The clean pass of a chunk in the rollout of another."""
+        """The clock of a chunk's clean pass, counted in the rollout of another chunk."""
         return replace(
             place,
             pass_index=index,

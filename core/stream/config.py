@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..clock import ChunkClock
 from ..errors import DummyForcingError
-from ..memory.clock import ChunkClock
-from ..memory.config import MemoryConfig, VideoLayout
-from ..memory.dummy_forcing import DummyForcing
-from ..memory.keep import KeepShape
+from ..memory_config import MemoryConfig
+from ..methods.pass_skip import PassSkip
+from ..video import VideoShape, pixel_frames, token_grid
+from ..wan.forward import model_sizes
 from ..wan.shape import PATCH
-from ..wan.vae_stream import FRAMES_PER_LATENT
-from .pass_skip import PassSkip
+from .lengths import fitting_lengths, is_whole
 from .rollout import Rollout
 
 
@@ -25,25 +26,26 @@ class StreamConfig:
     """How a video is generated.
 
     Attributes:
-        sigmas: noise levels of the denoising passes, decreasing from at most 1 to 0. The last may be above 0: then
-            that much fresh noise is left in the latents, and in what is remembered of them, as in ComfyUI's own AR
+        sigmas: noise levels of the denoising passes, decreasing from at most 1 to 0. If the last is above 0, that
+            much fresh noise stays in the latents, and in the keys and values kept of them, as in ComfyUI's own AR
             sampler.
         chunk_frames: latent frames denoised together.
         total_frames: latent frames of the video, the opening included; None streams without end.
         latent_size: height and width in latent pixels, both even.
         channels: latent channels.
         memory: what is kept and read.
-        opening_frames: clean latent frames that the video begins with, such as an encoded start image. What they
-            leave of `total_frames` must be whole chunks, unless `ragged` says otherwise.
+        opening_frames: clean latent frames that the video begins with, such as an encoded start image. The rest of
+            `total_frames` must be whole chunks, unless `ragged` is set.
         ragged: the last chunk may be shorter than the others.
-        skip: denoising passes that take over what the blocks did in the pass before; None computes all.
-        first_sigmas: noise levels of the first chunk that is generated, behind an opening too, where it needs more
-            of them (Causal Forcing++, pipeline/causal_inference.py).
+        skip: which denoising passes reuse the blocks' residual of the pass before; None computes all.
+        first_sigmas: noise levels of the first generated chunk, also behind an opening, where it needs more of them
+            (thu-ml/Causal-Forcing, pipeline/causal_inference.py).
         rolling: several chunks at once, each at its own level, as Rolling Forcing was trained.
-        rollout: how memories start over in the course of a video; None goes on with one.
+        rollout: how the memory starts over during a video; None keeps one memory throughout.
         context_noise: noise level of the clean passes, whose keys and values are kept; 0 in all released models.
-        refine: takes what the clean pass predicts for the chunk's result, which needs context noise: fewer
-            denoising passes, and the pass that writes the cache does the rest (UnStep, METHODS.md 6.6).
+        refine: makes the clean pass's prediction the chunk's result, which needs context noise: the pass that
+            writes the cache replaces the last denoising passes, much as in UnStep, which however conditions it on
+            timestep 0 (docs/references.md, "UnStep's last pass").
     """
 
     sigmas: tuple[float, ...]
@@ -76,8 +78,9 @@ class StreamConfig:
             )
         self._check_length()
         self._check_clean_pass()
+        self.memory.check_video(self.video_shape(layers=1, heads=1))
         if self.skip is not None:
-            self.skip.check(len(self.sigmas) - 1)
+            self.skip.check_passes(len(self.sigmas) - 1)
         if self.rolling:
             self._check_rolling()
         if self.rollout is not None:
@@ -105,21 +108,19 @@ class StreamConfig:
         if self.skip is not None or self.refine or self.rollout or self.first_sigmas:
             raise DummyForcingError(
                 "Rolling Forcing's joint passes cannot be skipped, refined or split into rollouts, and have one "
-                "list of steps; remove these options"
+                "list of steps; remove pass skipping, refining, rollouts and the first chunk's own steps"
             )
         if self.sigmas[-1]:
             raise DummyForcingError(
                 f"Rolling Forcing's chunks leave the window when they are clean, but the noise levels end with "
-                f"{self.sigmas[-1]:g}; give all of them, down to 0"
+                f"{self.sigmas[-1]:g}; give noise levels down to 0"
             )
 
     def _check_classification(self, rollout: Rollout) -> None:
         """The last chunk of a rollout has no clean pass, in which heads could be measured."""
-        keep = self.memory.keep
-        if not isinstance(keep, DummyForcing) or keep.roles is not None or self.memory_frames == self.total_frames:
+        due = self.memory.keep.measured_in(self.video_shape(layers=1, heads=1))
+        if due is None or self.memory_frames == self.total_frames:
             return
-        any_model = replace(keep, forced_roles=())
-        due = any_model.begin(KeepShape(1, 1, self.chunk_frames, self.first_frames)).due_chunk
         last = (rollout.frames - self.first_frames) // self.chunk_frames
         if due >= last:
             raise DummyForcingError(
@@ -131,29 +132,19 @@ class StreamConfig:
     def _check_length(self) -> None:
         total, chunk, opening = self.total_frames, self.chunk_frames, self.opening_frames
         ragged = self.ragged and not self.rolling
-        if total is None or (total > opening and (ragged or (total - opening) % chunk == 0)):
+        if total is None or (ragged and total > opening) or is_whole(total, chunk, opening):
             return
-        below = max(opening + chunk, total - (total - opening) % chunk)
         behind = f" behind {opening} to begin with" if opening else ""
-        fitting = below, below + chunk
-        video = [1 + FRAMES_PER_LATENT * (frames - 1) for frames in fitting]
+        fitting = fitting_lengths(total, chunk, opening)
+        video = [pixel_frames(frames) for frames in fitting]
         raise DummyForcingError(
             f"a length of {total} latent frames cannot be cut into chunks of {chunk}{behind}; use {fitting[0]} or "
             f"{fitting[1]} latent frames, which are {video[0]} or {video[1]} video frames"
         )
 
     @property
-    def tokens_per_frame(self) -> int:
-        return math.prod(self.token_grid)
-
-    @property
-    def token_grid(self) -> tuple[int, int]:
-        """Rows and columns of a frame's tokens."""
-        return self.latent_size[0] // PATCH, self.latent_size[1] // PATCH
-
-    @property
     def first_frames(self) -> int:
-        """Latent frames of the first chunk: what the opening has beyond whole chunks comes first."""
+        """Latent frames of the first chunk: those of the opening that do not fill whole chunks come first."""
         first = self.opening_frames % self.chunk_frames or self.chunk_frames
         return first if self.total_frames is None else min(first, self.total_frames)
 
@@ -217,7 +208,7 @@ class StreamConfig:
                 chunk=chunk,
                 start_frame=start,
                 frames=frames,
-                tokens_per_frame=self.tokens_per_frame,
+                tokens_per_frame=math.prod(token_grid(*self.latent_size)),
                 pass_index=0,
                 sigma=self.sigmas_at(chunk)[0],
                 clean=False,
@@ -226,19 +217,22 @@ class StreamConfig:
             )
             start, frames = start + frames, self.chunk_frames
 
-    def video_layout(self, like: Tensor) -> VideoLayout:
-        """What a memory must know; batch, dtype and device are those of `like`."""
-        return VideoLayout(
-            batch=like.shape[0],
-            tokens_per_frame=self.tokens_per_frame,
+    def video_shape(self, layers: int, heads: int, **known: Any) -> VideoShape:
+        """What a memory must know; `known` are further fields of `VideoShape`."""
+        return VideoShape(
+            layers=layers,
+            heads=heads,
             chunk_frames=self.chunk_frames,
-            total_frames=up_to_whole_chunks(self.memory_frames, self.first_frames, self.chunk_frames),
-            dtype=like.dtype,
-            device=like.device,
+            total_frames=self.memory_frames,
             first_frames=self.first_frames,
-            pass_frames=self.pass_frames,
-            grid=self.token_grid,
+            longest_pass=self.pass_frames,
+            grid=token_grid(*self.latent_size),
+            **known,
         )
+
+    def shape_for(self, backbone: nn.Module, like: Tensor) -> VideoShape:
+        """The same for a module tree with Wan's names; batch, dtype and device are those of `like`."""
+        return self.video_shape(**model_sizes(backbone), batch=like.shape[0], dtype=like.dtype, device=like.device)
 
     @property
     def memory_frames(self) -> int | None:
@@ -254,21 +248,22 @@ class StreamConfig:
 
 
 def frames_of_a_pass(chunk_frames: int, denoising_passes: int, rolling: bool) -> int:
-    """Most latent frames of a pass: Rolling Forcing has a chunk at every noise level."""
+    """The most latent frames in one pass: Rolling Forcing has a chunk at every noise level."""
     return chunk_frames * denoising_passes if rolling else chunk_frames
 
 
-def up_to_whole_chunks(total_frames: int | None, first_frames: int, chunk_frames: int) -> int | None:
-    """Latent frames of a video as if its last chunk were a whole one: what must fit into a memory."""
-    if total_frames is None:
-        return None
-    return first_frames + math.ceil((total_frames - first_frames) / chunk_frames) * chunk_frames
+_SHOWN_LEVELS = 6  # in a message
 
 
 def check_levels(levels: tuple[float, ...]) -> None:
     """Raises DummyForcingError unless there are two noise levels or more, falling from at most 1 to 0 or above."""
     falling = all(a > b for a, b in itertools.pairwise(levels))
     if len(levels) < 2 or not (levels[-1] >= 0 and levels[0] <= 1 and falling):
+        shown = ", ".join(f"{level:.4g}" for level in levels[:_SHOWN_LEVELS]) or "none"
+        more = f", ... ({len(levels)} in all)" if len(levels) > _SHOWN_LEVELS else ""
+        rising = len(levels) > 1 and levels[0] < levels[-1]
+        remedy = "remove FlipSigmas (ComfyUI), or use" if rising else "use"
         raise DummyForcingError(
-            f"noise levels {levels}: expected two or more that fall from at most 1, such as 1, 0.8, 0"
+            f"the noise levels are {shown}{more}; {remedy} two noise levels or more that fall from at most 1, such "
+            "as 1, 0.8, 0"
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -11,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ...kernels import numbers_on
-from ..memory.clock import ChunkClock
-from ..memory.config import MemoryConfig, VideoLayout, build_memory
+from ..clock import ChunkClock
 from ..memory.memory import AttentionObserver, Cut, MemoryStatus
-from ..wan.forward import STANDALONE, Home, encode_prompt, forward_chunk
-from .pass_skip import PassSkip, PassSkipRun
+from ..memory_config import MemoryConfig
+from ..methods.pass_skip import PassSkip
+from ..methods.pass_skip.run import PassSkipRun
+from ..video import VideoShape
+from ..wan.forward import STANDALONE, Runtime, encode_prompt, forward_chunk
 from .sigmas import TRAINING_STEPS
 
 
@@ -73,25 +74,28 @@ class Denoiser(Protocol):
 
 
 class BackboneDenoiser:
-    """A bare backbone with one prompt."""
+    """A bare backbone with one prompt.
+
+    skip: the run of pass skipping; None if every pass is computed.
+    """
 
     def __init__(
         self,
         backbone: nn.Module,
         text: Tensor,
         config: MemoryConfig,
-        video: VideoLayout,
+        video: VideoShape,
         observers: Sequence[AttentionObserver] = (),
-        home: Home = STANDALONE,
+        runtime: Runtime = STANDALONE,
         skip: PassSkip | None = None,
     ):
         """text: text-encoder output [B, L, text_dim] on the device and in the dtype of computation."""
         self.batch, self.device, self.dtype = text.shape[0], text.device, text.dtype
+        self.skip = None if skip is None else PassSkipRun(skip)
         self._backbone = backbone
-        self._home = home
+        self._runtime = runtime
         self._prompt = encode_prompt(backbone, text)
-        self._memory = build_memory(config, backbone, video, observers, home.attention)
-        self._skip = None if skip is None else PassSkipRun(skip)
+        self._memory = config.begin(video, observers)
 
     @property
     def status(self) -> MemoryStatus:
@@ -99,18 +103,23 @@ class BackboneDenoiser:
 
     @property
     def skipped(self) -> bool:
-        return self._skip is not None and self._skip.skipped
+        return self.skip is not None and self.skip.skipped
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
         return (x - sigmas_for(clock, x) * self.flow(x, clock)).to(x.dtype)
 
     def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
         x0 = self.denoise(x, clock)
-        self._memory.commit(clock)
+        self.commit(clock)
         return x0
+
+    def commit(self, clock: ChunkClock) -> None:
+        """Keep the keys and values of a clean pass."""
+        self._memory.commit(clock)
 
     def set_prompt(self, text: Tensor) -> None:
         self._prompt = encode_prompt(self._backbone, text.expand(self.batch, -1, -1))
+        self._memory.change_prompt()
 
     def restart(self, first_chunk: int, new_prompt: bool) -> None:
         self._memory.restart(first_chunk, new_prompt=new_prompt)
@@ -121,16 +130,32 @@ class BackboneDenoiser:
     def forget(self, cut: Cut) -> None:
         self._memory.forget(cut)
 
-    def flow(self, x: Tensor, clock: ChunkClock) -> Tensor:
-        """One pass: the predicted flow of x, noise minus data."""
-        t = timesteps_for(clock, x)
-        home = replace(self._home, attention=self._memory.prompt_attention(self._home.attention, clock))
-        return forward_chunk(self._backbone, x, t, self._prompt, self._memory, clock, home, self._skip)
+    def flow(
+        self,
+        x: Tensor,
+        clock: ChunkClock,
+        timesteps: Tensor | None = None,
+        runtime: Runtime | None = None,
+        may_skip: bool = True,
+    ) -> Tensor:
+        """One pass: the predicted flow of x, noise minus data.
+
+        Args:
+            timesteps: as in `timesteps_for`, which is the default.
+            runtime: in place of the usual one, where it changes from pass to pass.
+            may_skip: whether pass skipping may see this pass and replace its blocks by their residual.
+        """
+        if timesteps is None or clock.frame_sigmas is not None:
+            timesteps = timesteps_for(clock, x)
+        skip = self.skip if may_skip else None
+        return forward_chunk(
+            self._backbone, x, timesteps, self._prompt, self._memory, clock, runtime or self._runtime, skip
+        )
 
     def close(self) -> None:
         self._memory.close()
-        if self._skip is not None:
-            self._skip.close()
+        if self.skip is not None:
+            self.skip.close()
 
 
 def sigmas_for(clock: ChunkClock, like: Tensor) -> Tensor | float:
@@ -147,7 +172,7 @@ def timesteps_for(clock: ChunkClock, x: Tensor) -> Tensor:
     return (_levels(clock.frame_sigmas, x.device) * TRAINING_STEPS).expand(x.shape[0], -1)
 
 
-@lru_cache(maxsize=64)  # a schedule has few of them: nothing is copied to the device again
+@lru_cache(maxsize=64)  # a schedule has few levels, so each is copied to the device only once
 @torch.inference_mode(False)
 def _levels(levels: tuple[float, ...], device: torch.device) -> Tensor:
     return numbers_on(levels, torch.float32, device)

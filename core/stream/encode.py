@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ..decoders.vae_stream import VAEState, encode_chunk
 from ..wan.latent_norm import normalise
-from ..wan.vae_stream import VAEState, encode_chunk
 from .config import StreamConfig
 from .rollout import ImageAnchor
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..memory.clock import ChunkClock
+from ..clock import ChunkClock
 from ..memory.select_report import SelectReport
 
 
@@ -17,8 +17,8 @@ class PassDone:
     Attributes:
         clock: of this pass.
         passes: how many the chunk has, the clean pass included.
-        estimate: clean latents [B, C, F, h, w] as this pass predicts them; of the clean pass, those that it kept.
-        skipped: whether it took over what the blocks did in the pass before.
+        estimate: clean latents [B, C, F, h, w] as this pass predicts them; for the clean pass, those that it kept.
+        skipped: whether it reused the blocks' residual of the pass before.
     """
 
     clock: ChunkClock
@@ -40,7 +40,7 @@ class ContextComputed:
 
 @dataclass(frozen=True)
 class HeadsClassified:
-    """Heads have got their roles.
+    """Heads have been given their roles.
 
     Attributes:
         roles: int64 [layers, heads], values of `HeadRole`.

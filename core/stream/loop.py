@@ -1,6 +1,6 @@
 """Streaming a video: a generator that holds a few chunks and yields events.
 
-Closing the generator, an exception or exhaustion all free the memory.
+The memory is freed however the generator ends: closed, exhausted or by an exception.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..memory.memory import AttentionObserver
-from ..wan.forward import STANDALONE, Home
+from ..wan.forward import STANDALONE, Runtime
 from .common import CommonLoop
 from .config import StreamConfig
 from .denoiser import BackboneDenoiser, Denoiser
 from .events import Event
-from .material import NOTHING, Material
+from .given_latents import NOTHING_GIVEN, GivenLatents
 from .noise import NoiseSource
 from .passes import Passes
 from .prompts import NO_CHANGES, PromptSource
@@ -30,8 +30,8 @@ def stream_video(
     config: StreamConfig,
     noise: NoiseSource,
     observers: Sequence[AttentionObserver] = (),
-    home: Home = STANDALONE,
-    material: Material = NOTHING,
+    runtime: Runtime = STANDALONE,
+    given: GivenLatents = NOTHING_GIVEN,
     prompts: PromptSource = NO_CHANGES,
     anchor: ImageAnchor | None = None,
 ) -> Iterator[Event]:
@@ -43,30 +43,30 @@ def stream_video(
         config: sizes, noise levels and memory.
         noise: initial and fresh noise.
         observers: look at attention, for example a `MassRecorder`.
-        home: where the backbone lives.
-        material, prompts, anchor: as in `stream_chunks`.
+        runtime: the operations that differ between plain PyTorch and a host such as ComfyUI.
+        given, prompts, anchor: as in `stream_chunks`.
 
     Yields: as `stream_chunks`.
     """
-    video = config.video_layout(text)
+    video = config.shape_for(backbone, text)
     with torch.inference_mode():
-        denoiser = BackboneDenoiser(backbone, text, config.memory, video, observers, home, config.skip)
-    yield from stream_chunks(denoiser, config, noise, material, prompts, anchor)
+        denoiser = BackboneDenoiser(backbone, text, config.memory, video, observers, runtime, config.skip)
+    yield from stream_chunks(denoiser, config, noise, given, prompts, anchor)
 
 
 def stream_chunks(
     denoiser: Denoiser,
     config: StreamConfig,
     noise: NoiseSource,
-    material: Material = NOTHING,
+    given: GivenLatents = NOTHING_GIVEN,
     prompts: PromptSource = NO_CHANGES,
     anchor: ImageAnchor | None = None,
 ) -> Iterator[Event]:
     """Generate a video chunk by chunk; closes the denoiser however this ends.
 
     Args:
-        material: latents to begin with or to change.
-        prompts: later prompts, maybe changed from outside while the stream runs.
+        given: latents to begin with or to change.
+        prompts: later prompts, which may be changed from outside while the stream runs.
         anchor: for rollouts, encodes the first context frame as an image; it must be given every chunk's decoded
             frames before it needs them. None takes the context's latents as they are.
 
@@ -76,11 +76,11 @@ def stream_chunks(
         any event by closing the generator.
     """
     try:
-        material.check(denoiser.batch, config)
+        given.check(denoiser.batch, config)
         passes = Passes(denoiser, config, noise)
         if config.rolling:
-            yield from RollingLoop(passes, material, prompts).run()
+            yield from RollingLoop(passes, given, prompts).run()
         else:
-            yield from CommonLoop(passes, material, prompts, anchor).run()
+            yield from CommonLoop(passes, given, prompts, anchor).run()
     finally:
         denoiser.close()

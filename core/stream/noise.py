@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# JavaScript has whole numbers up to here: of larger ones a browser sends others than were typed.
+MOST_SEED = 2**53 - 1
 
 
 class NoiseSource(Protocol):
@@ -24,6 +27,8 @@ class SeededNoise:
         self.seed = seed
 
     def draw(self, chunk: int, pass_index: int, shape: tuple[int, ...]) -> Tensor:
+        import torch  # here: the command line asks for MOST_SEED before it needs torch
+
         key = hashlib.sha256(f"{self.seed}/{chunk}/{pass_index}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little", signed=True))
         return torch.randn(shape, generator=generator)

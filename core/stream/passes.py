@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ...kernels import on_device
-from ..memory.clock import ChunkClock
+from ..broken import check_chunk
+from ..clock import ChunkClock
 from ..memory.memory import MemoryStatus
-from .broken import check_chunk
 from .config import StreamConfig
 from .denoiser import Denoiser
 from .events import ChunkDone, HeadsClassified
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Passes:
-    """One video under way. inference_mode must not span a yield: it would leak into the consumer."""
+    """One video while it is made. inference_mode must not span a yield, or it would leak into the consumer."""
 
     denoiser: Denoiser
     config: StreamConfig
@@ -34,14 +34,14 @@ class Passes:
 
     @torch.inference_mode()
     def run(self, call: Callable[..., Result], *arguments: Any) -> Result:
-        """Call a method of the denoiser; its time counts for the chunk under way."""
+        """Call a method of the denoiser; its time counts towards the current chunk."""
         started = time.perf_counter()
         result = call(*arguments)
         self.seconds += time.perf_counter() - started
         return result
 
     def denoise(self, x: Tensor, clock: ChunkClock) -> Tensor:
-        """The clean latents that a pass predicts of x."""
+        """The clean latents that a pass predicts from x."""
         return self.run(self.denoiser.denoise, x, clock)
 
     def keep(self, x: Tensor, clock: ChunkClock) -> Tensor:
@@ -54,7 +54,7 @@ class Passes:
 
     @torch.inference_mode()
     def renoise(self, x0: Tensor, clock: ChunkClock, sigma: float, pass_index: int | None = None) -> Tensor:
-        """Put fresh noise of the level of the next pass on a prediction."""
+        """Add fresh noise to a prediction, at the level of the next pass."""
         if sigma == 0:
             return x0
         index = clock.pass_index + 1 if pass_index is None else pass_index
@@ -67,11 +67,11 @@ class Passes:
         return self.to_device(noise)
 
     def to_device(self, latents: Tensor) -> Tensor:
-        """Latents where and as the denoiser takes them; the device is not waited for."""
+        """Latents on the denoiser's device and in its dtype, without waiting for the device."""
         return on_device(latents.to(self.denoiser.dtype), self.denoiser.device)
 
     def finish(self, clock: ChunkClock, x: Tensor) -> Iterator[HeadsClassified | ChunkDone]:
-        """The events of a chunk that is done; BrokenVideoError where it is no picture."""
+        """The events of a finished chunk; BrokenVideoError if it contains NaN or infinities."""
         self.run(_wait_for, x.device)
         check_chunk(x, clock.chunk)
         status = self.denoiser.status
@@ -82,16 +82,16 @@ class Passes:
         yield ChunkDone(clock, x, seconds, status.bytes, status.history_frames, status.selected)
 
     def _has_news(self, status: MemoryStatus) -> bool:
-        """Whether heads have got roles for the first time, or others by a new measurement."""
+        """Whether heads have roles for the first time, or new ones from another measurement."""
         if status.roles is None or self.announced is None:
             return status.roles is not None
         return status.masses is not None and status.masses is not self.announced.masses
 
 
 def _wait_for(device: torch.device) -> None:
-    """Kernels run asynchronously on a GPU: wait once a chunk, so that times mean something.
+    """Wait once per chunk, so that measured times mean something: kernels run asynchronously on a GPU.
 
-    For those of the model alone: a decoder may be at work on another stream.
+    Waits only for the model's kernels: a decoder may be at work on another stream.
     """
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()

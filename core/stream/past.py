@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..memory.clock import ChunkClock
+from ..clock import ChunkClock
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class PastChunk:
 
 
 class PastLatents:
-    """Holds the first chunk and as many of the newest as make up `frames` latent frames; bounded."""
+    """Holds the first chunk, and of the newest as many as are needed for `frames` latent frames."""
 
     def __init__(self, frames: int):
         self._frames = frames
@@ -40,10 +40,10 @@ class PastLatents:
         return self._first
 
     def since(self, frame: int) -> list[PastChunk]:
-        """The chunks held that end behind `frame`, oldest first."""
+        """The chunks held that end after `frame`, oldest first."""
         return [chunk for chunk in self._newest if chunk.clock.end_frame > frame]
 
     def replace(self, frame: int, latents: Tensor) -> None:
-        """Put other latents in the place of the chunk held that begins with `frame`."""
+        """Replace the latents of the chunk that begins with `frame`."""
         at = next(index for index, chunk in enumerate(self._newest) if chunk.clock.start_frame == frame)
         self._newest[at] = PastChunk(self._newest[at].clock, latents)

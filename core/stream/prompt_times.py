@@ -1,22 +1,17 @@
-"""Prompts by the time at which they begin, as people write it: `5s`, `2.5 s`, `chunk 8`."""
+"""Prompts and the times at which they begin, as people write them: `5s`, `2.5 s`, `chunk 8`."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from ..wan.vae_stream import FRAMES_PER_LATENT
+from ..video import FRAMES_PER_LATENT, pixel_frames
 from .config import StreamConfig
 from .prompts import PromptSchedule, PromptSwitch, ScheduledPrompt, SwitchMethod, check_text
-from .tally import pixel_frames
-
-if TYPE_CHECKING:
-    from ..checkpoints.family import Family
 
 FRAME_RATE = 16
 """Pixel frames a second of all Wan 2.1 models."""
@@ -63,10 +58,10 @@ def parse_time(text: str) -> PromptTime:
 
 @dataclass(frozen=True, eq=False)
 class PromptPlan:
-    """Later prompts of a video, before it is known how the video is cut.
+    """Later prompts of a video, before it is known how the video is cut into chunks.
 
-    texts: embeddings [1, L, text_dim], one for each of `times`. method None stands for the family's own; the other
-    fields as in `PromptSwitch`.
+    texts: embeddings [1, L, text_dim], one for each of `times`. method None stands for the family's own, which is
+    handed in where it counts; the other fields as in `PromptSwitch`.
     """
 
     times: tuple[PromptTime, ...]
@@ -88,23 +83,25 @@ class PromptPlan:
             _check_within(time, frame, config)
             if before is not None and frame < before.latent_frame(config, FRAME_RATE):
                 raise DummyForcingError(
-                    f"a prompt begins at {before.words} and the next at {time.words}; put them in the order in "
-                    "which they begin"
+                    f"a prompt begins at {before.words} and the next at {time.words}; put the prompts in the "
+                    "order in which they begin"
                 )
-            # Behind an opening, prompts wait for the first chunk that is made.
+            # Behind an opening, a prompt takes effect only with the first generated chunk.
             chunk = max(config.chunk_at(frame), config.opening_chunks)
             if chunk == chunk_before:
                 raise DummyForcingError(_never_seen(before, time, chunk, config))
             before, chunk_before = time, chunk
 
-    def schedule(self, first: Tensor, config: StreamConfig, family: Family | None) -> PromptSchedule:
+    def schedule(self, first: Tensor, config: StreamConfig, family_method: SwitchMethod | None) -> PromptSchedule:
         """The schedule for a video that begins with the prompt `first` [1, L, text_dim].
+
+        family_method: the switch of the model's family; None if it is not known.
 
         Raises:
             DummyForcingError: as `check`, or a switch that the prompts or the loop do not allow.
         """
         self.check(config, first.shape[-1])
-        method = self._method(config.rolling, family)
+        method = self._method(config.rolling, family_method)
         later = [
             ScheduledPrompt(time.latent_frame(config, FRAME_RATE), text)
             for time, text in zip(self.times, self.texts, strict=True)
@@ -112,36 +109,35 @@ class PromptPlan:
         switch = PromptSwitch(method, self.recache_frames, self.flush_frames, self.chunks)
         return PromptSchedule(first, later, switch)
 
-    def recached(self, rolling: bool, family: Family | None, more: bool = False) -> int:
-        """Latent frames that a change of prompt has computed anew; 0 if it does not, or there is none.
+    def recached(self, rolling: bool, family_method: SwitchMethod | None, more: bool = False) -> int:
+        """Latent frames that a change of prompt recomputes; 0 if it recomputes none, or if there is no change.
 
-        more: whether prompts may come besides those of the plan.
+        more: whether there may be prompts besides those of the plan.
         """
-        recaches = (self.texts or more) and self._method(rolling, family) == "recache"
+        recaches = (self.texts or more) and self._method(rolling, family_method) == "recache"
         return self.recache_frames if recaches else 0
 
-    def _method(self, rolling: bool, family: Family | None) -> SwitchMethod:
-        usual = "cross-attention" if rolling else _DEFAULT.method
-        return self.method or (family.prompt_switch if family else usual)
+    def _method(self, rolling: bool, family_method: SwitchMethod | None) -> SwitchMethod:
+        return self.method or family_method or ("cross-attention" if rolling else _DEFAULT.method)
 
 
 def _check_within(time: PromptTime, frame: int, config: StreamConfig) -> None:
-    """Raise DummyForcingError unless a prompt begins after the video and before its end."""
+    """Raise DummyForcingError unless a prompt begins after the video's start and before its end."""
     if frame < 1:
         raise DummyForcingError(
-            f"a prompt begins at {time.words}, with the video itself, which has a first prompt of its own; change "
-            "that one, or give a later time"
+            f"a prompt begins at {time.words}, with the video itself, which has a first prompt of its own; "
+            "give a later time, or change the first prompt instead"
         )
     if config.total_frames is not None and frame >= config.total_frames:
         seconds = pixel_frames(config.total_frames) / FRAME_RATE
         raise DummyForcingError(
             f"a prompt begins at {time.words}, but the video lasts {seconds:.4g} s and its last chunk is chunk "
-            f"{config.total_chunks - 1}; make it longer, give an earlier time or leave the prompt out"
+            f"{config.total_chunks - 1}; make the video longer, give an earlier time or leave the prompt out"
         )
 
 
 def _never_seen(before: PromptTime | None, time: PromptTime, chunk: int, config: StreamConfig) -> str:
-    """What to say of a prompt that takes the place of the one before it."""
+    """The message about a prompt that is never seen because the next one replaces it."""
     replaced = "the video's first prompt" if before is None else f"the prompt at {before.words}"
     more = config.total_chunks is None or chunk + 1 < config.total_chunks
     later = f"give the later one 'chunk {chunk + 1}' or more" if more else "make the video longer"

@@ -1,8 +1,9 @@
 """Prompts that change while a video is made, and what happens to the memory when they do.
 
-Four ways (MODELS.md A2, B1, B3): only the cross-attention changes, and old keys and values speak for the old
-prompt; the newest clean latents go through the model again under the new one (LongLive's KV recache); all but the
-first and the last frame are forgotten (Infinity-RoPE's KV flush); the embedding moves over in steps (Krea).
+There are four ways: only the cross-attention changes, while old keys and values still reflect the old prompt; the
+newest clean latents go through the model again under the new prompt; all but the first and the last frame are
+forgotten; the embedding moves to the new one in steps. The last three come from docs/references.md, "LongLive's
+recache", "Infinity-RoPE's flush" and "Krea Realtime's loop".
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from ..broken import check_numbers
+from ..clock import ChunkClock
 from ..errors import DummyForcingError
-from ..memory.clock import ChunkClock
-from .broken import check_numbers
 
 SwitchMethod = Literal["cross-attention", "recache", "flush", "interpolate"]
 SWITCH_METHODS: tuple[SwitchMethod, ...] = ("cross-attention", "recache", "flush", "interpolate")
@@ -56,7 +57,7 @@ class PromptSwitch:
 class PromptChange:
     """What to do before a chunk: text [B, L, text_dim] is the embedding from now on.
 
-    `starts` is True where a new prompt begins, False for the steps of an interpolation that is under way.
+    `starts` is True where a new prompt begins, False for the later steps of an interpolation.
     """
 
     text: Tensor
@@ -64,9 +65,9 @@ class PromptChange:
 
 
 def check_text(text: Tensor, text_dim: int, what: str = "the prompt") -> None:
-    """Raise DummyForcingError for an embedding [B, L, D] of another text encoder, or one that is not all numbers.
+    """Raise DummyForcingError for an embedding [B, L, D] of another text encoder, or one with NaN or infinities.
 
-    what: the prompt, at the beginning of the message.
+    what: how the message names the prompt.
     """
     if text.shape[-1] != text_dim:
         raise DummyForcingError(
@@ -88,16 +89,16 @@ class PromptSource(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ScheduledPrompt:
-    """text [B, L, text_dim] from the first chunk on that ends behind latent frame `frame`."""
+    """text [B, L, text_dim], in force from the first chunk on that ends after latent frame `frame`."""
 
     frame: int
     text: Tensor
 
 
 class PromptSchedule:
-    """Prompts by the time at which they begin; also changed from outside while the stream runs (`change`).
+    """Prompts and when they begin; they may be changed from outside while the stream runs (`change`).
 
-    The first prompt is that of the stream itself, so a schedule holds the later ones.
+    The first prompt belongs to the stream itself, so a schedule holds only the later ones.
     """
 
     def __init__(self, first: Tensor, later: Sequence[ScheduledPrompt] = (), switch: PromptSwitch | None = None):
@@ -125,7 +126,7 @@ class PromptSchedule:
         """Ask for another prompt from the next chunk on; may be called from any thread, the last call counts.
 
         Raises:
-            DummyForcingError: an embedding that does not go with those before it.
+            DummyForcingError: an embedding that does not fit those before it.
         """
         self._check(text)
         with self._lock:
@@ -148,7 +149,7 @@ class PromptSchedule:
         if self.switch.method == "interpolate" and text.shape[1:] != self._target.shape[1:]:
             raise DummyForcingError(
                 f"prompts of {self._target.shape[1]} and {text.shape[1]} tokens cannot be interpolated; encode "
-                "both with the same text encoder and padding, or switch in another way"
+                "both prompts with the same text encoder and padding, or switch in another way"
             )
 
     def _next_target(self, clock: ChunkClock) -> Tensor | None:
@@ -161,7 +162,7 @@ class PromptSchedule:
 
 
 def _step(text: Tensor, target: Tensor, steps_left: int) -> Tensor:
-    """The next of so many equal steps from one embedding to another; the last one is the target itself."""
+    """The next of `steps_left` equal steps from one embedding to another; the last one is the target itself."""
     return target if steps_left == 1 else torch.lerp(text.to(target), target, 1 / steps_left)
 
 

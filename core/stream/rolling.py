@@ -1,11 +1,12 @@
-"""Rolling Forcing: several chunks at once, each a noise level behind the one before it (MODELS.md, B2).
+"""Rolling Forcing: several chunks at once, each a noise level behind the one before it.
 
-A window of as many chunks as there are noise levels moves over the video by one chunk at a time. One joint pass
-predicts all of its chunks, every one at its own level; the oldest has then been through all levels and is done, the
-others get fresh noise of their next level, and a new chunk of pure noise comes in. At both ends it is shorter.
-Only the clean pass over the chunk that is done writes keys and values.
+A window with as many chunks as there are noise levels moves over the video by one chunk at a time. One joint pass
+predicts all its chunks, each at its own level. The oldest has then been through all levels and is done; the others
+get fresh noise at their next level, and a new chunk of pure noise enters. At both ends of the video the window is
+shorter. Only the clean pass over a finished chunk writes keys and values.
 
-Source: code of TencentARC/RollingForcing, pipeline/rolling_forcing_inference.py.
+Source: code of TencentARC/RollingForcing, pipeline/rolling_forcing_inference.py (docs/references.md, "Rolling
+Forcing's joint window").
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..clock import ChunkClock
 from ..errors import DummyForcingError
-from ..memory.clock import ChunkClock
 from .events import Event, PassDone
-from .material import Material
+from .given_latents import GivenLatents
 from .passes import Passes
 from .prompts import ROLLING_METHODS, PromptSource
 
@@ -27,7 +28,7 @@ from .prompts import ROLLING_METHODS, PromptSource
 class RollingLoop:
     """Chunks in flight, oldest first, each with the index of its next noise level."""
 
-    def __init__(self, passes: Passes, material: Material, prompts: PromptSource):
+    def __init__(self, passes: Passes, given: GivenLatents, prompts: PromptSource):
         if prompts.switch.method not in ROLLING_METHODS:
             raise DummyForcingError(
                 f"a prompt switch by {prompts.switch.method!r} needs chunks that are done one by one, Rolling "
@@ -35,14 +36,14 @@ class RollingLoop:
             )
         self._passes = passes
         self._config = passes.config
-        self._material = material
+        self._given = given
         self._prompts = prompts
         self._window: list[tuple[ChunkClock, Tensor, int]] = []
 
     def run(self) -> Iterator[Event]:
         """The whole video."""
         for clock in self._config.chunks():
-            given = self._material.opening_of(clock)
+            given = self._given.opening_of(clock)
             if given is not None:
                 yield from self._finish(clock, self._passes.to_device(given), passes=1)
                 continue

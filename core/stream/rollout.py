@@ -1,8 +1,9 @@
-"""Rollouts: a memory that starts over every so often, from latents instead of from keys and values.
+"""Rollouts: a memory that starts over at intervals, from latents instead of from keys and values.
 
-CausVid makes videos longer than it was trained for in rollouts of 21 latent frames that overlap by 3 (MODELS.md,
-B4); Krea Realtime starts over with every chunk and computes the keys and values of 3 context frames anew (B3). Both
-count positions from 0 in every rollout, and both give the first context frame as the image that it decodes to.
+CausVid makes videos longer than it was trained for in rollouts of 21 latent frames that overlap by 3; Krea Realtime
+starts over with every chunk and recomputes the keys and values of 3 context frames. Both count positions from 0 in
+every rollout, and both decode the first context frame and encode it again as an image (docs/references.md,
+"CausVid's rollouts" and "Krea Realtime's loop").
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
-from ..wan.vae_stream import FRAMES_PER_LATENT
+from ..video import FRAMES_PER_LATENT
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Rollout:
 
     Attributes:
         frames: latent frames that one memory lives for, its context included.
-        context: clean latent frames of the rollout before with which the next one begins, whole chunks.
+        context: clean latent frames, whole chunks, of the rollout before that the next one begins with.
     """
 
     frames: int
@@ -40,10 +41,11 @@ class Rollout:
 
 
 class ImageAnchor:
-    """The first context latent of a rollout as an image of its own, as the models are used to begin.
+    """Makes the first context latent of a rollout an encoded image, which is how the models expect a video to
+    begin.
 
-    Latents but the first of a video say what changes since the one before; a rollout's first frame has none before.
-    So its last pixel frame is encoded as an image (demo code of CausVid and Krea Realtime).
+    All latents of a video except the first encode changes since the one before; a rollout's first latent has none
+    before it. So its last pixel frame is encoded as an image (demo code of CausVid and Krea Realtime).
     """
 
     def __init__(
@@ -64,10 +66,10 @@ class ImageAnchor:
         self._frames.extend(frames.split(1, dim=1))
 
     def apply(self, latents: Tensor) -> Tensor:
-        """The first latents [B, C, F, h, w] of a context with the first frame encoded anew.
+        """The latents [B, C, F, h, w] of a context, with the first frame encoded again.
 
         Raises:
-            DummyForcingError: nobody has given the decoded frames.
+            DummyForcingError: the decoded frames have not been added.
         """
         self._ready()
         if len(self._frames) < self._frames.maxlen:

@@ -1,8 +1,8 @@
-"""Whether a video fits into memory, asked before anything is allocated, and what would fit.
+"""Whether a video fits into memory, and what would fit: checked before anything is allocated.
 
-What is counted is less than what a run takes: the keys and values, which are forecast exactly, and the larger of
-one chunk in the model and the same chunk in the decoder. So nothing is refused that would have run. Weights are not
-counted: they are loaded already, or a host may move them away.
+The estimate is a lower bound, so that no video is refused that would have run: the keys and values, which are known
+exactly, and the larger of one chunk in the model and the same chunk in the decoder. Weights are not counted: they
+are loaded already, or a host may move them away.
 """
 
 from __future__ import annotations
@@ -10,23 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from torch import nn
-
+from ..decoders.streaming import StreamingDecoder
 from ..errors import DummyForcingError
-from ..memory.config import MemoryConfig, VideoLayout
-from ..memory.dummy_forcing import DummyForcing
-from ..memory.forecast import forecast_kv
-from ..memory.window import Window
-from ..wan.shape import PATCH
-from ..wan.vae_stream import PIXELS_PER_LATENT
-from .decode import StreamingDecoder
+from ..kv_forecast import forecast_kv
+from ..memory_config import MemoryConfig
+from ..methods.dummy_forcing import DummyForcing
+from ..methods.window import Window
+from ..video import PIXELS_PER_TOKEN, VideoShape
 from .tally import format_bytes
 
-PIXELS_PER_TOKEN = PATCH * PIXELS_PER_LATENT
 # Tensors of a block that are alive at once: at least so many as wide as the tokens and as the feed-forward part.
 # The toy world on a CPU takes 1.04 times that at 512 x 512 and more at smaller sizes (its peak less the KV cache).
 _BLOCK_COPIES, _HIDDEN_COPIES = 8, 4
-_SPARE = 0.9  # of what is free, for what is advised: other programs may take some until it is typed
+_SPARE = 0.9  # of the free memory is what advice counts on: other programs may take some meanwhile
 
 
 @dataclass(frozen=True)
@@ -45,40 +41,38 @@ class Need:
 
 @dataclass(frozen=True, eq=False)
 class Demand:
-    """All of a video that memory depends on.
+    """Everything about a video that its memory depends on.
 
-    backbone has Wan's names and is `dim` wide, `ffn_dim` in the feed-forward part; layout has a grid; decoder None
-    decodes nothing; recache_frames as in `forecast_kv`.
+    The model is `dim` wide, `ffn_dim` in the feed-forward part; decoder None decodes nothing; recache_frames as in
+    `forecast_kv`.
     """
 
-    backbone: nn.Module
     dim: int
     ffn_dim: int
     memory: MemoryConfig
-    layout: VideoLayout
+    video: VideoShape
     decoder: StreamingDecoder | None = None
     recache_frames: int = 0
 
     @property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the frames."""
-        rows, columns = self.layout.grid
+        rows, columns = self.video.grid
         return rows * PIXELS_PER_TOKEN, columns * PIXELS_PER_TOKEN
 
     def with_grid(self, rows: int, columns: int) -> Demand:
         """The same video in another size, in tokens of 16 pixels."""
-        return replace(self, layout=replace(self.layout, grid=(rows, columns), tokens_per_frame=rows * columns))
+        return replace(self, video=replace(self.video, grid=(rows, columns)))
 
     def need(self) -> Need:
         """What it takes at least."""
-        layout = self.layout
-        frames = max(layout.chunk_frames, layout.pass_frames or 0)
+        video = self.video
         channels = _BLOCK_COPIES * self.dim + _HIDDEN_COPIES * self.ffn_dim
-        decoding = 0 if self.decoder is None else self.decoder.bytes_for(layout.chunk_frames, *self.pixels)
+        decoding = 0 if self.decoder is None else self.decoder.bytes_for(video.chunk_frames, *self.pixels)
         return Need(
-            kv=forecast_kv(self.memory, self.backbone, layout, self.recache_frames).peak_bytes,
-            model=layout.batch * frames * layout.tokens_per_frame * channels * layout.dtype.itemsize,
-            decoding=layout.batch * decoding,
+            kv=forecast_kv(self.memory, video, self.recache_frames).peak_bytes,
+            model=video.batch * video.pass_frames * video.tokens_per_frame * channels * video.dtype.itemsize,
+            decoding=video.batch * decoding,
         )
 
 
@@ -94,7 +88,7 @@ def check_room(demand: Demand, room: int | None, where: str, words: Words) -> No
     """Raise DummyForcingError for a video that cannot fit, with figures and with what would.
 
     Args:
-        room: bytes that can be had; None where that is not known.
+        room: bytes available; None if that is not known.
         where: what has them, such as `the computer`.
     """
     if room is None:
@@ -117,7 +111,7 @@ def _advice(demand: Demand, room: int, words: Words) -> Iterator[str]:
     if smaller is not None:
         yield f"at most {words.size(*smaller.pixels)}"
     if shorter is not None:
-        yield f"at most {words.length(shorter.layout.total_frames)}"
+        yield f"at most {words.length(shorter.video.total_frames)}"
     for name, other in _smaller_memories(demand):
         need = other.need()
         if need.total <= room:
@@ -125,8 +119,8 @@ def _advice(demand: Demand, room: int, words: Words) -> Iterator[str]:
 
 
 def largest_that_fits(demand: Demand, room: int) -> Demand | None:
-    """The same video in the largest size of about its proportions that fits; None if 16 pixels are too many."""
-    rows, columns = demand.layout.grid
+    """The same video in the largest fitting size of about its proportions; None if even 16 pixels are too many."""
+    rows, columns = demand.video.grid
     longest = max(rows, columns)
 
     def scaled(side: int) -> Demand:
@@ -136,20 +130,20 @@ def largest_that_fits(demand: Demand, room: int) -> Demand | None:
 
 
 def longest_that_fits(demand: Demand, room: int) -> Demand | None:
-    """The same video with as many chunks as fit; None where that is not one, or the length is not the reason."""
-    layout = demand.layout
-    if not demand.memory.keep.keeps_all or layout.total_frames is None:
+    """The same video with as many chunks as fit; None if not even one fits, or if length is not the cause."""
+    video = demand.video
+    if not demand.memory.keep.keeps_all or video.total_frames is None:
         return None
-    first = layout.first_frames or layout.chunk_frames
+    first = video.first_frames or video.chunk_frames
 
     def cut(chunks: int) -> Demand:
-        return replace(demand, layout=replace(layout, total_frames=first + (chunks - 1) * layout.chunk_frames))
+        return replace(demand, video=replace(video, total_frames=first + (chunks - 1) * video.chunk_frames))
 
-    return _last_that_fits(cut, 1 + (layout.total_frames - first) // layout.chunk_frames, room)
+    return _last_that_fits(cut, 1 + (video.total_frames - first) // video.chunk_frames, room)
 
 
 def _last_that_fits(make: Callable[[int], Demand], too_large: int, room: int) -> Demand | None:
-    """Of demands that grow from 1 to `too_large`, the last before it that fits."""
+    """The last demand below `too_large` that fits, where demands grow with their number."""
     fits = 0
     while too_large - fits > 1:
         middle = (fits + too_large) // 2
@@ -161,9 +155,9 @@ def _last_that_fits(make: Callable[[int], Demand], too_large: int, room: int) ->
 
 
 def _smaller_memories(demand: Demand) -> Iterator[tuple[str, Demand]]:
-    """What keeps less than everything, where everything is kept."""
+    """Memories that would keep less, if this video's keeps everything."""
     if not demand.memory.keep.keeps_all:
         return
-    chunk = demand.layout.chunk_frames
+    chunk = demand.video.chunk_frames
     for name, keep in (("Dummy Forcing", DummyForcing()), ("a window", Window(chunk, 4 * chunk))):
         yield name, replace(demand, memory=MemoryConfig(keep=keep))

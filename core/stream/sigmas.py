@@ -19,7 +19,7 @@ def warp_steps(steps: Sequence[float], shift: float) -> tuple[float, ...]:
     """Step list of a distilled model -> noise levels, ending with 0.
 
     `steps` are decreasing timesteps in (0, 1000]; with shift 5 the common 1000, 750, 500, 250 become
-    1, 0.9375, 0.8333, 0.625 (Self-Forcing's "warped" list; MODELS.md 0.3). Shift 1 leaves a list unwarped.
+    1, 0.9375, 0.8333, 0.625 (docs/references.md, "Warped steps"). Shift 1 leaves a list unwarped.
     """
     valid = steps and all(a > b for a, b in pairwise(steps))
     if not valid or not 0 < steps[-1] <= steps[0] <= TRAINING_STEPS:
@@ -37,12 +37,13 @@ def even_steps(count: int) -> tuple[float, ...]:
 
 
 def levels_from_strength(sigmas: Sequence[float], strength: float) -> tuple[float, ...]:
-    """Noise levels of video to video: `strength` first, then the levels below it (MODELS.md, B6).
+    """Noise levels of video to video: `strength` first, then the levels below it.
 
-    The video to change is mixed with that share of noise; 1 leaves nothing of it.
+    The video to change is mixed with that share of noise; 1 leaves nothing of it (docs/references.md, "Video to
+    video").
 
     Raises:
-        DummyForcingError: a strength that is no share above 0.
+        DummyForcingError: a strength that is not above 0 and at most 1.
     """
     if not 0 < strength <= 1:
         raise DummyForcingError(f"strength is {strength}; expected a share above 0 and up to 1")

@@ -1,4 +1,4 @@
-"""What a stream has cost so far and in the end, added up from its events."""
+"""What a stream costs, so far and in total, added up from its events."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ..heads.roles import heads_to_dict
 from ..memory.select_report import SelectReport
-from ..wan.vae_stream import FRAMES_PER_LATENT
+from ..video import pixel_frames
 from .config import StreamConfig
 from .events import ChunkDone, Event, HeadsClassified, PassDone
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a video has come; `chunks` is None without end, `dit_fps` and `kv_bytes` until the first is done."""
+    """Progress of a video. `chunks` is None without end, `dit_fps` and `kv_bytes` until the first chunk is done."""
 
     chunks: int | None
     chunks_done: int
@@ -44,7 +44,7 @@ class RunReport:
         model_seconds: sum over chunks of the time in the model, clean pass and commit included.
         seconds: wall time from the start until the file was closed.
         kv_bytes: bytes of keys and values after the last chunk.
-        kv_peak_bytes: the most there were after any chunk.
+        kv_peak_bytes: the largest such number after any chunk.
         history_frames: latent frames of history that a head holds after the last chunk, mean over layers and heads.
         passes, passes_skipped: over all chunks, clean passes included; how many of them ran without the blocks.
         roles: int64 [layers, heads] if heads were given roles, and the fp32 masses [layers, heads, 3] behind them
@@ -127,7 +127,7 @@ class Tally:
 
     @property
     def standing(self) -> Standing:
-        """How far the video has come."""
+        """The video's progress."""
         started = self.chunks > 0
         return Standing(
             chunks=self.config.total_chunks,
@@ -154,11 +154,6 @@ class Tally:
             masses=self.classified.masses if self.classified else None,
             selected=self.selected,
         )
-
-
-def pixel_frames(latent_frames: int) -> int:
-    """Pixel frames that the Wan VAE makes of so many latent frames."""
-    return max(0, 1 + FRAMES_PER_LATENT * (latent_frames - 1))
 
 
 def describe_run(report: RunReport) -> str:

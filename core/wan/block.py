@@ -1,6 +1,10 @@
 """A transformer block of Wan around its two attentions: all that does not depend on history, in three parts.
 
 Attention lies between the parts and changes with every chunk; they do not, so that each can be compiled once.
+
+Layers are called, never read, so that a runtime may do anything inside them. A norm is a row of arithmetic
+around a small vector: where it is torch's own and nobody has put anything around it, a kernel that does more in one
+go gets its gain instead. Any other norm is called.
 """
 
 from __future__ import annotations
@@ -8,10 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from ...kernels import gated_residual
-from .norms import Cast, add_norm, add_norm_modulated, computes_as_torch, norm_modulated
+from ...kernels import Affine, Modulation, QKNorm, gated_residual, layer_norm, modulate, residual_norm
+
+Cast = Callable[[Tensor, Tensor], Tensor]
+"""(bare parameter, activations) -> the parameter on the activations' device and in their dtype."""
+
+
+def computes_as_torch(module: nn.Module) -> bool:
+    """Whether a norm's forward is torch's."""
+    return type(module).forward in (nn.RMSNorm.forward, nn.LayerNorm.forward)
 
 
 def project(
@@ -31,7 +43,7 @@ def project(
     return attention.q(x), attention.k(x), attention.v(x), shifts
 
 
-def ask_prompt(
+def prompt_queries(
     block: nn.Module, x: Tensor, attended: Tensor, shifts: Tensor, cast: Cast, plain=computes_as_torch
 ) -> tuple[Tensor, Tensor]:
     """Self-attention's output [B, L, dim] into the tokens; returns them and the queries for cross-attention."""
@@ -51,8 +63,67 @@ class BlockParts:
     """The parts as they are called, for instance compiled."""
 
     project: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = project
-    ask_prompt: Callable[..., tuple[Tensor, Tensor]] = ask_prompt
+    prompt_queries: Callable[..., tuple[Tensor, Tensor]] = prompt_queries
     feed_forward: Callable[..., Tensor] = feed_forward
 
 
 EAGER = BlockParts()
+
+
+def qk_norm(module: nn.Module, x: Tensor, plain: Callable[[nn.Module], bool], cast: Cast) -> QKNorm | None:
+    """The RMSNorm of queries or keys x [B, L, dim], if it is plain; else None: call it."""
+    if not _is_plain(module, nn.RMSNorm, x, plain) or module.weight is None or module.eps is None:
+        return None
+    return QKNorm(cast(module.weight, x), module.eps)
+
+
+def norm_modulated(norm: nn.Module, x: Tensor, shift: Tensor, scale: Tensor, plain) -> Tensor:
+    """A LayerNorm without gains, then one shift and scale [B, F, dim] for each frame of x [B, L, dim]."""
+    then = Modulation(shift, scale)
+    if _is_bare(norm, x, plain):
+        return layer_norm(x, norm.eps, then)
+    return modulate(norm(x), then)
+
+
+def add_norm_modulated(
+    norm: nn.Module, x: Tensor, update: Tensor, shift: Tensor, scale: Tensor, plain
+) -> tuple[Tensor, Tensor]:
+    """x + update, and `norm_modulated` of it."""
+    then = Modulation(shift, scale)
+    if _is_bare(norm, x, plain):
+        return residual_norm(x, update, None, norm.eps, then)
+    x = gated_residual(x, update, None)
+    return x, modulate(norm(x), then)
+
+
+def add_norm(norm: nn.Module, x: Tensor, update: Tensor, gate: Tensor, plain, cast: Cast) -> tuple[Tensor, Tensor]:
+    """x + update * gate, and the LayerNorm of it with the layer's own gain and bias."""
+    if _is_plain(norm, nn.LayerNorm, x, plain):
+        shift, scale = (None if each is None else cast(each, x) for each in (norm.bias, norm.weight))
+        return residual_norm(x, update, gate, norm.eps, Affine(shift, scale))
+    x = gated_residual(x, update, gate)
+    return x, norm(x)
+
+
+def _is_bare(norm: nn.Module, x: Tensor, plain) -> bool:
+    return _is_plain(norm, nn.LayerNorm, x, plain) and norm.weight is None and norm.bias is None
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module], x: Tensor, plain) -> bool:
+    """Whether a norm does nothing but normalise x over its channels, with vectors that are where x is."""
+    if torch.compiler.is_compiling():  # which sees through a call
+        return False
+    return (
+        isinstance(module, kind)
+        and plain(module)
+        and "forward" not in vars(module)
+        and not (module._forward_hooks or module._forward_pre_hooks)
+        and tuple(module.normalized_shape) == x.shape[-1:]
+        and all(_is_vector(each, x) for each in module.parameters(recurse=False))
+    )
+
+
+def _is_vector(parameter: Tensor, x: Tensor) -> bool:
+    """Not packed, not waiting elsewhere."""
+    ordinary = type(parameter) in (nn.Parameter, Tensor) and parameter.dtype.itemsize > 1
+    return ordinary and parameter.device == x.device

@@ -28,7 +28,7 @@ def compiled_parts(backend: str | Callable = "inductor") -> BlockParts:
             parts run as they are, which costs one warning.
     """
     compiler = _Compiler(backend)
-    parts = (EAGER.project, EAGER.ask_prompt, EAGER.feed_forward)
+    parts = (EAGER.project, EAGER.prompt_queries, EAGER.feed_forward)
     return BlockParts(*(compiler.wrap(part) for part in parts))
 
 

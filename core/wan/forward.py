@@ -2,8 +2,8 @@
 
 `forward_chunk` runs a chunk of latent frames through any module tree with Wan's attribute names: our container,
 the host's `CausalWanModel`, a quantised or LoRA-patched copy. Weights are used only by calling the submodules, so
-whatever the home does inside them (casting, offloading, dequantising) keeps working. The few bare vectors
-(`modulation`, norm gains where a kernel takes over a norm) go through a cast function that the home provides,
+whatever the runtime does inside them (casting, offloading, dequantising) keeps working. The few bare vectors
+(`modulation`, norm gains where a kernel takes over a norm) go through a cast function that the runtime provides,
 cross-attention through its attention.
 
 What happens between q, k, v and the attention output is the memory's business (`core.memory`).
@@ -18,9 +18,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from ...kernels import Dense, Finish, attend_densely
-from .block import EAGER, BlockParts
-from .norms import Cast, computes_as_torch, norm_modulated, qk_norm
+from ...kernels import DenseAttention, NormRope, attend_densely
+from ..clock import ChunkClock
+from .block import EAGER, BlockParts, Cast, computes_as_torch, norm_modulated, qk_norm
 from .rope import rope_rotations
 from .shape import PATCH
 
@@ -28,18 +28,35 @@ from .shape import PATCH
 class AttentionMemory(Protocol):
     """Where a chunk's keys and values go and what its queries read."""
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock, finish: Finish) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        clock: ChunkClock,
+        norm_rope: NormRope,
+        dense: DenseAttention,
+    ) -> Tensor:
         """q, k and v [B, L, H, D] of the chunk, as projected -> attention output [B, L, H, D].
 
-        `finish` knows what q and k still need; `finish(q, k)` does it.
+        `norm_rope` knows what q and k still need; `norm_rope(q, k)` does it. `dense` is attention over all keys.
         """
+        ...
+
+    def attend_prompt(
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention
+    ) -> Tensor:
+        """q [B, L, H, D] of the chunk, k and v [B, tokens, H, D] of the prompt -> cross-attention [B, L, H, D]."""
         ...
 
 
 class BlockReuse(Protocol):
     """Stands around the blocks of a pass and may give an output of its own in place of theirs."""
 
-    def __call__(self, tokens: Tensor, modulation: Tensor, clock, blocks: Callable[[Tensor], Tensor]) -> Tensor:
+    def __call__(
+        self, tokens: Tensor, modulation: Tensor, clock: ChunkClock, blocks: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """Embedded tokens [B, L, dim] and projected timesteps [B, 1 or F, 6, dim] -> the tokens for the head.
 
         `blocks` runs all layers and leaves its argument as it is.
@@ -64,26 +81,26 @@ def never_stopped() -> None:
 
 
 @dataclass(frozen=True)
-class Home:
-    """What the place where a backbone lives does its own way; the defaults are plain PyTorch.
+class Runtime:
+    """The operations that a host such as ComfyUI does in its own way; the defaults are plain PyTorch.
 
     cast: (bare parameter, activations) -> the parameter on the activations' device and in their dtype.
     attention: dense attention, for cross-attention and for heads that read all of a store.
     embed: (patch embedding, latents) -> its output in the dtype of the latents.
-    plain: whether a norm layer computes what torch's does, but for casting its vectors.
-    parts: a block's parts, as they are or compiled.
-    check: called before every block; raises where somebody has pressed stop.
+    plain: whether a norm layer computes what torch's does, apart from casting its vectors.
+    parts: a block's parts, eager or compiled.
+    check: called before every block; raises if somebody has pressed stop.
     """
 
     cast: Cast = cast_like
-    attention: Dense = attend_densely
+    attention: DenseAttention = attend_densely
     embed: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
     plain: Callable[[nn.Module], bool] = computes_as_torch
     parts: BlockParts = EAGER
     check: Callable[[], None] = never_stopped
 
 
-STANDALONE = Home()
+STANDALONE = Runtime()
 
 
 def encode_prompt(backbone: nn.Module, text: Tensor) -> PromptKV:
@@ -112,8 +129,8 @@ def forward_chunk(
     t: Tensor,
     prompt: PromptKV,
     memory: AttentionMemory,
-    clock,
-    home: Home = STANDALONE,
+    clock: ChunkClock,
+    runtime: Runtime = STANDALONE,
     reuse: BlockReuse | None = None,
 ) -> Tensor:
     """Predict the flow of one chunk.
@@ -124,8 +141,8 @@ def forward_chunk(
         t: timesteps in [0, 1000], [B] for the whole chunk or [B, F] per frame.
         prompt: from `encode_prompt`.
         memory: reads and keeps keys and values.
-        clock: a `ChunkClock`; its `positions` are the frames' places on the RoPE time axis.
-        home: where the backbone lives.
+        clock: its `positions` are the frames' places on the RoPE time axis.
+        runtime: what the place where the backbone runs does in its own way.
         reuse: decides whether the blocks run, such as a `PassSkipRun`; None runs them. Without them no keys and
             values are written.
 
@@ -133,29 +150,40 @@ def forward_chunk(
         flow [B, C_out, F, h, w] (noise minus data), dtype of x.
     """
     _, _, frames, height, width = x.shape
-    tokens = home.embed(backbone.patch_embedding, x).flatten(2).transpose(1, 2).contiguous()
+    tokens = runtime.embed(backbone.patch_embedding, x).flatten(2).transpose(1, 2).contiguous()
     time = time_embedding(backbone, t, tokens.dtype)
     modulation = backbone.time_projection(time).unflatten(-1, (6, -1))
     head_dim = tokens.shape[-1] // backbone.num_heads
     rotations = rope_rotations(clock.positions, height // PATCH, width // PATCH, head_dim, x.device)
 
     def blocks(tokens: Tensor) -> Tensor:
-        parts = home.parts
+        parts = runtime.parts
         for layer, block in enumerate(backbone.blocks):
-            home.check()
-            q, k, v, shifts = parts.project(block, tokens, modulation, home.cast, home.plain)
-            q, k, finish = _unfinished(block.self_attn, q, k, rotations, home)
+            runtime.check()
+            q, k, v, shifts = parts.project(block, tokens, modulation, runtime.cast, runtime.plain)
+            q, k, norm_rope = _unfinished(block.self_attn, q, k, rotations, runtime)
             q, k, v = (each.unflatten(-1, (-1, head_dim)) for each in (q, k, v))
-            attended = memory.attend(layer, q, k, v, clock, finish).flatten(2)
-            tokens, q = parts.ask_prompt(block, tokens, attended, shifts, home.cast, home.plain)
-            attended = home.attention(q.unflatten(-1, (-1, head_dim)), *prompt.layers[layer]).flatten(2)
-            tokens = parts.feed_forward(block, tokens, attended, shifts, home.plain)
+            attended = memory.attend(layer, q, k, v, clock, norm_rope, runtime.attention).flatten(2)
+            tokens, q = parts.prompt_queries(block, tokens, attended, shifts, runtime.cast, runtime.plain)
+            asked = q.unflatten(-1, (-1, head_dim)), *prompt.layers[layer]
+            attended = memory.attend_prompt(layer, *asked, clock, runtime.attention).flatten(2)
+            tokens = parts.feed_forward(block, tokens, attended, shifts, runtime.plain)
         return tokens
 
     tokens = blocks(tokens) if reuse is None else reuse(tokens, modulation, clock, blocks)
-    shift, scale = (home.cast(backbone.head.modulation, tokens) + time[:, :, None]).unbind(2)
-    patches = backbone.head.head(norm_modulated(backbone.head.norm, tokens, shift, scale, home.plain))
+    shift, scale = (runtime.cast(backbone.head.modulation, tokens) + time[:, :, None]).unbind(2)
+    patches = backbone.head.head(norm_modulated(backbone.head.norm, tokens, shift, scale, runtime.plain))
     return _unpatchify(patches, frames, height, width)
+
+
+def model_sizes(backbone: nn.Module) -> dict[str, int]:
+    """Layers, heads and channels of a head, of any module tree with Wan's names."""
+    heads = backbone.num_heads
+    return {
+        "layers": len(backbone.blocks),
+        "heads": heads,
+        "head_dim": backbone.blocks[0].modulation.shape[-1] // heads,
+    }
 
 
 def time_embedding(backbone: nn.Module, t: Tensor, dtype: torch.dtype) -> Tensor:
@@ -167,13 +195,15 @@ def time_embedding(backbone: nn.Module, t: Tensor, dtype: torch.dtype) -> Tensor
     return backbone.time_embedding(torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype))
 
 
-def _unfinished(attention, q: Tensor, k: Tensor, rotations: Tensor, home: Home) -> tuple[Tensor, Tensor, Finish]:
+def _unfinished(
+    attention, q: Tensor, k: Tensor, rotations: Tensor, runtime: Runtime
+) -> tuple[Tensor, Tensor, NormRope]:
     """q and k [B, L, dim] and what they still need; norms that no kernel may compute are called at once."""
-    norm_q = qk_norm(attention.norm_q, q, home.plain, home.cast)
-    norm_k = qk_norm(attention.norm_k, k, home.plain, home.cast)
+    norm_q = qk_norm(attention.norm_q, q, runtime.plain, runtime.cast)
+    norm_k = qk_norm(attention.norm_k, k, runtime.plain, runtime.cast)
     q = attention.norm_q(q) if norm_q is None else q
     k = attention.norm_k(k) if norm_k is None else k
-    return q, k, Finish(rotations, norm_q, norm_k)
+    return q, k, NormRope(rotations, norm_q, norm_k)
 
 
 def _unpatchify(patches: Tensor, frames: int, height: int, width: int) -> Tensor:

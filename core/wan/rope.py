@@ -1,7 +1,7 @@
 """Three-axis rotary position embedding of Wan (time, height, width), with positions in fp32 or better.
 
 Core ComfyUI builds positions in the model dtype, which in bf16 merges neighbouring frames past 256 latents
-(MODELS.md C3.14); here angles are computed in fp64 and stored as complex64.
+(docs/references.md, "ComfyUI's positions"); here angles are computed in fp64 and stored as complex64.
 """
 
 from __future__ import annotations

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import DummyForcingError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PATCH = 2  # latent pixels per token side; the temporal patch of every Wan 2.1 model is 1
 WAN_HEAD_DIM = 128
 TEXT_TOKENS = 512
-"""Length to which Wan's text-encoder output is padded (MODELS.md)."""
+"""Length to which Wan's text-encoder output is padded (docs/references.md, "Wan 2.1's sizes")."""
+TOY_TEXT_DIM = 16
+"""Channels of the toy world's text embeddings, as of no other model's: 13 words, 2 object slots, 1 for a token."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class WanShape:
         """Inverse of `to_dict`; unknown keys are an error."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise DummyForcingError(f"unknown model sizes {sorted(unknown)}; expected those of WanShape")
+            raise DummyForcingError(f"unknown model sizes {sorted(unknown)}; expected the sizes of WanShape")
         return cls(**values)
 
     def to_dict(self) -> dict[str, int]:

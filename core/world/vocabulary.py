@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DummyForcingError
+from ..wan.shape import TOY_TEXT_DIM
 
 COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 SHAPES = ("circle", "square", "triangle")
@@ -27,7 +28,7 @@ MAX_OBJECTS = 2
 _WORDS = (*COLOURS, *SHAPES, *DIRECTIONS)
 _TOKENS_PER_OBJECT = 3
 TEXT_TOKENS = MAX_OBJECTS * _TOKENS_PER_OBJECT
-TEXT_DIM = 16  # 13 words, 2 object slots, 1 marking a real token against padding
+TEXT_DIM = TOY_TEXT_DIM
 EXAMPLE = "a yellow triangle moving left and a cyan circle moving down"
 
 
@@ -61,7 +62,8 @@ def parse_prompt(prompt: str) -> tuple[ObjectPrompt, ...]:
     objects = tuple(_object(words[i : i + 3], prompt) for i in range(0, len(words), 3))
     if len(objects) == 2 and objects[0].colour == objects[1].colour:
         raise DummyForcingError(
-            f"both objects of {prompt!r} are {objects[0].colour}; give them different colours to tell them apart"
+            f"both objects of {prompt!r} are {objects[0].colour}; give the objects different colours to "
+            "tell them apart"
         )
     return objects
 
@@ -95,8 +97,8 @@ def _object(words: list[str], prompt: str) -> ObjectPrompt:
 
 def _unknown_word(word: str) -> str:
     close = difflib.get_close_matches(word, (*_WORDS, *FILLER), n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
     return (
-        f"the toy world does not know the word '{word}'; {hint}colours: {', '.join(COLOURS)}; "
-        f"shapes: {', '.join(SHAPES)}; directions: {', '.join(DIRECTIONS)}"
+        f"the toy world does not know the word '{word}'{hint}; use colours: {', '.join(COLOURS)}, "
+        f"shapes: {', '.join(SHAPES)}, directions: {', '.join(DIRECTIONS)}"
     )

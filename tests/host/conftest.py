@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from shared_fixtures import no_gc, one_thread, residuals  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "tests" / "data"
@@ -59,15 +60,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if here in item.path.parents:
             item.add_marker("host")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Tensors of a few hundred numbers are several times slower on more than one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +153,7 @@ def core_sampler():
 @pytest.fixture
 def our_sampler():
     """A function that makes ours, with core's noise."""
-    from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
+    from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
 
     return lambda chunk=3: ARStreamingSampler(chunk, "ComfyUI")
 

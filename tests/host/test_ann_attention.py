@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.ann_ca import AnnCA
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.cross import AllTokens
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnCA, AnnSA
+from dummy_forcing.core.methods.plain import AllTokens
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.ann_attention import ANNAttentionPatch
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.kv_window import ARKVWindow
+from dummy_forcing.nodes.patches.ann_attention import ANNAttentionPatch
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dummy_forcing.nodes import bench_host
+from dummy_forcing.nodes.host import bench_host
 
 
 @pytest.fixture

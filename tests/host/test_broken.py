@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.media.video_file import read_video
 from dummy_forcing.nodes import host as comfyui_host
-from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.model_patch import ModelPatch
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.patches.model_patch import ModelPatch
+from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 NAN = float("nan")
 OF_CHUNK = "NaN or infinite numbers of chunk {}.*float16"

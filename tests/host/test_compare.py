@@ -8,20 +8,20 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from frame_packs import unpack
 from odd_media import KINDS, write_flat, write_greys
 from PIL import Image
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.media.frame_pack import unpack
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.media.video import VideoWriter, read_video
-from dummy_forcing.nodes import compare
-from dummy_forcing.nodes.compare import CompareVideos
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.live_streams import LiveStreams
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.core.media.video_file import VideoWriter, read_video
+from dummy_forcing.nodes.compare import compare_videos as compare
+from dummy_forcing.nodes.compare.compare_videos import CompareVideos
+from dummy_forcing.nodes.live.live_streams import LiveStreams
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 
 def made_in(streams, workflow_id="workflow"):
@@ -189,7 +189,7 @@ def test_what_differs_besides_the_frames_is_said(tmp_path, shown):
 def test_the_words_of_the_notes_are_those_of_the_browser(comfyui):
     from pathlib import Path
 
-    from dummy_forcing.nodes.comparison import NOTES
+    from dummy_forcing.nodes.compare.comparison import NOTES
 
     root = Path(__file__).resolve().parents[2]
     words = json.loads((root / "locales" / "en" / "main.json").read_text("utf-8"))["dummyForcing"]

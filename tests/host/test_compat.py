@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import save_file
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.memory import Memory
 from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
-from dummy_forcing.nodes.model_info import ARModelInfoNode
-from dummy_forcing.nodes.profile_heads import ProfileDummyHeads
-from dummy_forcing.nodes.sampling_run import SamplingRun
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.heads.profile_heads import ProfileDummyHeads
+from dummy_forcing.nodes.host.sampling_run import SamplingRun
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.video.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
+from dummy_forcing.nodes.video.model_info import ARModelInfoNode
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 from .server.comfy_server import ComfyServer
 

@@ -3,35 +3,26 @@
 import comfy.ops
 import pytest
 import torch
+from counting_backend import Counting
 
+from dummy_forcing.core.wan.block import qk_norm
 from dummy_forcing.core.wan.compiled import compiled_parts
-from dummy_forcing.core.wan.norms import qk_norm
 from dummy_forcing.kernels import (
-    Finish,
     HeadTarget,
     Modulation,
+    NormRope,
     QKNorm,
     force_elementwise,
     place_heads,
     residual_norm,
 )
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.compile import ARCompile
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.model_patch import ModelPatch
+from dummy_forcing.nodes.host import chunk_forward
+from dummy_forcing.nodes.patches.compile_blocks import ARCompile
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.model_patch import ModelPatch
 
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
-
-
-class Counting:
-    """A back end of `torch.compile` that runs what it gets, and counts."""
-
-    def __init__(self):
-        self.compiled = 0
-
-    def __call__(self, graph, inputs):
-        self.compiled += 1
-        return graph.forward
 
 
 @pytest.fixture
@@ -39,7 +30,7 @@ def counting(monkeypatch):
     torch._dynamo.reset()
     backend = Counting()
     parts = compiled_parts(backend)
-    monkeypatch.setattr(door, "compiled_parts", lambda: parts)
+    monkeypatch.setattr(chunk_forward, "compiled_parts", lambda: parts)
     yield backend
     torch._dynamo.reset()
 
@@ -83,7 +74,7 @@ def test_norms_of_the_host_are_known_unless_something_is_around_them(golden_mode
     x = torch.randn(1, 5, attention.dim)
 
     def known(norm):
-        found = qk_norm(norm, x, door._computes_as_torch, door._cast)
+        found = qk_norm(norm, x, chunk_forward._computes_as_torch, chunk_forward._cast)
         if found is not None:
             made = torch.nn.functional.rms_norm(x, x.shape[-1:], found.gain, found.eps)
             assert torch.equal(made, norm(x))
@@ -118,7 +109,7 @@ def test_comfy_kitchen_gives_what_torch_gives(dtype):
     q, k, v = (draw(2, 6, 4, 16) for _ in range(3))
     angles = torch.randn(6, 1, 8, generator=generator)
     norms = (QKNorm(draw(64), 1e-6) for _ in range(2))
-    finish = Finish(torch.polar(torch.ones_like(angles), angles), *norms)
+    finish = NormRope(torch.polar(torch.ones_like(angles), angles), *norms)
     x, update, then = draw(2, 6, 64), draw(2, 6, 64), Modulation(draw(2, 3, 64), draw(2, 3, 64))
     found = []
     for name in ("torch", "kitchen"):

@@ -10,20 +10,20 @@ import pytest
 import torch
 from linear_tae import linear_tae
 
+from dummy_forcing.core.decoders.decode_ahead import DecodeAhead
+from dummy_forcing.core.decoders.latent_scale import trial_picture
+from dummy_forcing.core.decoders.streaming import LatentScale, StreamingDecoder
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
+from dummy_forcing.core.decoders.tae_stream import decode_tae_chunk
+from dummy_forcing.core.decoders.vae_stream import VAEState
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.media.video import VideoWriter
-from dummy_forcing.core.stream.decode import LatentScale, StreamingDecoder
-from dummy_forcing.core.stream.decode_ahead import DecodeAhead
-from dummy_forcing.core.stream.latent_scale import trial_picture
-from dummy_forcing.core.wan.tae import TAE, TAEShape
-from dummy_forcing.core.wan.tae_stream import decode_tae_chunk
+from dummy_forcing.core.media.video_file import VideoWriter
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
-from dummy_forcing.core.wan.vae_stream import VAEState
-from dummy_forcing.nodes import decoders, stream_video
-from dummy_forcing.nodes.live import LiveView
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.live.live_view import LiveView
+from dummy_forcing.nodes.video import decoders, stream_video
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 RAW, NORMALISED = LatentScale.RAW, LatentScale.NORMALISED
 CHUNKINGS = ([1] * 4, [3, 1], [1, 3], [4])
@@ -92,8 +92,8 @@ def test_a_tae_streams_as_comfyui_decodes_the_whole_clip(tae, latents, host, siz
     whole = vae.decode(process(latents, out=True)).clamp(0, 1)
     found = streamed(StreamingDecoder(vae.first_stage_model), latents, sizes)
     assert whole.shape == (1, 13, 16, 24, 3) and whole.std() > 0.01
-    torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
-    torch.testing.assert_close(streamed(StreamingDecoder(tae), latents, sizes), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(streamed(StreamingDecoder(tae), latents, sizes), whole, atol=1e-4, rtol=0)
 
 
 def test_comfyui_takes_a_float16_file_for_hunyuan_video_s(tae, latents, host):
@@ -264,7 +264,7 @@ def test_what_is_no_decoder(toy):
 
 
 def test_old_workflows_have_all_their_inputs(toy):
-    """The new one comes last and nobody has to connect it."""
-    last = StreamARVideo.GET_SCHEMA().inputs[-1]
-    assert (last.id, last.optional) == ("decoder", True)
-    assert json.dumps(last.as_dict())
+    """Those added since come last, and nobody has to connect or set them."""
+    added = StreamARVideo.GET_SCHEMA().inputs[-2:]
+    assert [(one.id, one.optional) for one in added] == [("decoder", True), ("keep_frames", True)]
+    assert all(json.dumps(one.as_dict()) for one in added)

@@ -7,19 +7,19 @@ from published_layouts import PUBLISHED, SHAPE, backbone_state, name_of
 
 from dummy_forcing.core.checkpoints.convert import convert
 from dummy_forcing.core.checkpoints.core_comfyui import BIDIRECTIONAL, CAUSAL, NOTHING, loaded_as
-from dummy_forcing.core.checkpoints.families import AUTO, FAMILIES, family
-from dummy_forcing.core.checkpoints.files import checkpoint_files, read_checkpoint
+from dummy_forcing.core.checkpoints.families.running import family_loop, family_memory
+from dummy_forcing.core.checkpoints.families.table import AUTO, FAMILIES, family
+from dummy_forcing.core.checkpoints.files.checkpoint_files import checkpoint_files, read_checkpoint
 from dummy_forcing.core.checkpoints.model import open_checkpoint
 from dummy_forcing.core.checkpoints.opened import open_backbone
-from dummy_forcing.core.checkpoints.running import family_loop, family_memory
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-from dummy_forcing.nodes.load_model import NO_LORA, LoadARVideoModel
-from dummy_forcing.nodes.model_facts import model_facts
+from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.video.load_model import NO_LORA, LoadARVideoModel
+from dummy_forcing.nodes.video.model_facts import model_facts
 
 SIZE = (4, 6)
 NAMES = [name for name in FAMILIES if name != "toy-world"]

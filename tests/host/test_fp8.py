@@ -8,8 +8,8 @@ from dummy_forcing.core.checkpoints.convert import convert
 from dummy_forcing.core.checkpoints.opened import open_backbone
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.world.toy import BACKBONE_FILE, FAMILY, WEIGHTS, open_toy_world
-from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
-from dummy_forcing.nodes.model_facts import model_facts
+from dummy_forcing.nodes.video.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
+from dummy_forcing.nodes.video.model_facts import model_facts
 
 BLOCKS, LAYERS = 6, 60
 

@@ -1,6 +1,5 @@
 """Keys and values live exactly as long as a sampling; no cycle keeps them for the garbage collector to find."""
 
-import gc
 import itertools
 import json
 import os
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dummy_forcing.core.memory.config import MemoryConfig
 from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.stream import denoiser
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes import sampling_run
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.sampling_run import SamplingRun
+from dummy_forcing.nodes.host.sampling_run import SamplingRun
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
 
 SAMPLERS = ("core_sampler", "our_sampler")
 MODELS = {
@@ -27,19 +26,10 @@ CASES = [case for case in itertools.product(SAMPLERS, MODELS) if case != ("core_
 
 
 @pytest.fixture
-def no_gc():
-    """What is freed now is freed by reference counts alone."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.fixture
 def watched(monkeypatch):
     """Weak references to every run, every key tensor and every prompt tensor that is made."""
     seen = []
-    start, allocate, encode = SamplingRun.__init__, FrameStore._allocate, sampling_run.encode_prompt
+    start, allocate, encode = SamplingRun.__init__, FrameStore._allocate, denoiser.encode_prompt
 
     def watch_run(self, *args):
         start(self, *args)
@@ -56,7 +46,7 @@ def watched(monkeypatch):
 
     monkeypatch.setattr(SamplingRun, "__init__", watch_run)
     monkeypatch.setattr(FrameStore, "_allocate", watch_store)
-    monkeypatch.setattr(sampling_run, "encode_prompt", watch_prompt)
+    monkeypatch.setattr(denoiser, "encode_prompt", watch_prompt)
     return seen
 
 

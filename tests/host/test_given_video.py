@@ -8,13 +8,14 @@ import torch
 from odd_media import KINDS, STEP, turn, write_greys
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.nodes import head_profiles
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.given_video import read_given
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.prompt_schedule import ARPromptSchedule
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.heads import head_profiles
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.video.given_video import GivenVideo, read_given
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.prompt_schedule import ARPromptSchedule
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
+from dummy_forcing.nodes.video.video_plan import VideoPlan
 
 PROMPT, LATER = "a red circle moving right", "a blue square moving left"
 
@@ -194,7 +195,7 @@ def test_bad_input(stream, options, message):
     ("times", "width", "message"),
     [
         ("99s", 16, "begins at '99s', but the video lasts 2.062 s"),
-        ("2s, 1s", 16, "begins at '2s' and the next at '1s'; put them in the order"),
+        ("2s, 1s", 16, "begins at '2s' and the next at '1s'; put the prompts in the order"),
         ("1s, 1.2s", 16, "would never be seen"),
         ("1s, 2s", 32, "the prompt at '1s' comes from another text encoder: its embedding is 32 wide"),
     ],
@@ -203,10 +204,10 @@ def test_a_schedule_is_checked_before_the_first_pass(stream, toy, monkeypatch, t
     """By Stream AR Video and by the AR Streaming Sampler, patched or not."""
     from comfy.samplers import CFGGuider
 
-    from dummy_forcing.nodes import sampling_run
-    from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
+    from dummy_forcing.core.stream import denoiser
+    from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
 
-    monkeypatch.setattr(sampling_run, "forward_chunk", None)  # no pass can run
+    monkeypatch.setattr(denoiser, "forward_chunk", None)  # no pass can run
     given = {f"prompt_{index}": [[torch.zeros(1, 8, width), {}]] for index in range(times.count(",") + 1)}
     plan = ARPromptSchedule.execute(given, times, "recache").args[0]
     with pytest.raises(DummyForcingError, match=message):
@@ -217,3 +218,32 @@ def test_a_schedule_is_checked_before_the_first_pass(stream, toy, monkeypatch, t
         latent = torch.zeros(1, 16, 9, 12, 12)
         with pytest.raises(DummyForcingError, match=message):
             guider.sample(latent, latent, ARStreamingSampler(3, prompts=plan), torch.tensor([1.0, 0.5, 0.0]))
+
+
+def test_only_what_is_used_of_a_source_is_encoded(toy):
+    class Counting:
+        def encode(self, frames):
+            self.frames = len(frames)
+            return toy[2].encode(frames)
+
+    vae, plan = Counting(), VideoPlan(96, 96, 3, 3, (1.0, 0.0))
+    latents = GivenVideo("the source", frames=torch.rand(81, 96, 96, 3)).to_latents(vae, plan, 16, 3)
+    assert vae.frames == 9 and latents.shape == (1, 16, 3, 12, 12)
+    whole = GivenVideo("the source", latents=torch.rand(1, 16, 7, 12, 12))
+    assert torch.equal(whole.to_latents(vae, plan, 16, 3), whole.latents[:, :, :3])
+
+
+def test_a_short_source_of_another_rate_is_counted_as_it_is(tmp_path, report):
+    source = file_of(tmp_path / "a", 9, 25)
+    with pytest.raises(DummyForcingError, match=r"9 frames at 25 a second, which are 6 at 16 a second, less than"):
+        report(source)
+    assert len(report(source, keep_frames=True)[1]) == 9
+
+
+def test_a_source_is_read_as_far_as_it_is_used(tmp_path, stream):
+    source = file_of(tmp_path / "a", 41)
+    assert len(read_given(source, "the source", False, 9).frames) == 9
+    assert len(stream(length=9, source=source, strength=0.3)[0]) == 9
+    jump = file_of(tmp_path / "b", 12, seconds=lambda index: Fraction(index, 16) + (7200 if index > 5 else 0))
+    with pytest.raises(DummyForcingError, match=r"the time stamps of the video have a gap .* with keep_frames"):
+        read_given(jump, "the source", False)

@@ -6,10 +6,10 @@ import torch
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.profile import HeadProfile
-from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.host import memory_config
-from dummy_forcing.nodes.model_facts import facts_of
+from dummy_forcing.nodes.host.patched_models import memory_config
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.video.model_facts import facts_of
 
 TOLERANCE = 1e-4
 PASSES = 3

@@ -11,21 +11,22 @@ import torch
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.head_map import MapCosts
 from dummy_forcing.core.heads.programming import program_heads
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.events import HeadsClassified
 from dummy_forcing.core.world.vocabulary import TEXT_TOKENS
-from dummy_forcing.nodes import frontend, head_maps, profile_heads
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.frontend import NodePlace, RunningNode, Said, workflow_id_of
-from dummy_forcing.nodes.head_maps import HeadMaps
-from dummy_forcing.nodes.kv_window import ARKVWindow
-from dummy_forcing.nodes.live import LiveView
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.measured_samples import MeasuredSamples
-from dummy_forcing.nodes.model_facts import facts_of
-from dummy_forcing.nodes.profile_heads import ProfileDummyHeads
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.heads import head_maps, profile_heads
+from dummy_forcing.nodes.heads.head_maps import HeadMaps
+from dummy_forcing.nodes.heads.measured_samples import MeasuredSamples
+from dummy_forcing.nodes.heads.profile_heads import ProfileDummyHeads
+from dummy_forcing.nodes.host import frontend
+from dummy_forcing.nodes.host.frontend import NodePlace, RunningNode, Said, workflow_id_of
+from dummy_forcing.nodes.live.live_view import LiveView
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.model_facts import facts_of
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 PROMPTS = ("a red circle moving right", "a blue square moving up")
 TOKENS = 36  # of a latent frame of the toy world

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.quantised_kv import QuantisedKV
+from dummy_forcing.core.kv_forecast import forecast_kv
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.kv_quantisation import QuantisedKV
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.kv_quantisation import ARKVQuantisation
-from dummy_forcing.nodes.kv_window import ARKVWindow
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_quantisation_patch import ARKVQuantisation
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
 
 PATCHES = {
     "dense": lambda model: door.with_memory(model, MemoryConfig()),
@@ -52,11 +52,10 @@ def test_the_model_that_came_in_stays_and_a_second_node_replaces_the_first(golde
 
 
 def test_comfyui_is_told_of_half_the_memory(golden_model):
-    backbone = door.causal_backbone(golden_model)
-    layout = door.video_layout(golden_model, (1, 16, 21, 60, 104), 21)
+    video = door.planned_video(golden_model, (1, 16, 21, 60, 104), 21)
     plain, held = (
-        forecast_kv(door.memory_config(model), backbone, layout).peak_bytes
+        forecast_kv(door.memory_config(model), video).peak_bytes
         for model in (PATCHES["dense"](golden_model), quantised(golden_model))
     )
-    width = layout.dtype.itemsize  # the golden model has four layers, one of which is there in full
+    width = video.dtype.itemsize  # the golden model has four layers, one of which is there in full
     assert 0.99 < held / plain / (1 / width + 1 / 4) < 1.03

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.light_forcing import LightForcing
-from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.kv_window import ARKVWindow
-from dummy_forcing.nodes.light_forcing_patch import CUSTOM, FREE, TUNED, TUNED_LONG, LightForcingPatch
-from dummy_forcing.nodes.model_info import ARModelInfoNode
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
+from dummy_forcing.nodes.patches.light_forcing_patch import CUSTOM, FREE, TUNED, TUNED_LONG, LightForcingPatch
+from dummy_forcing.nodes.video.model_info import ARModelInfoNode
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 EVERY_PASS = {"dense_first_pass": False, "dense_clean_pass": False}
@@ -85,7 +85,7 @@ def test_a_later_patch_replaces_an_earlier_one(golden_model):
 
 
 def test_bad_values(golden_model):
-    with pytest.raises(DummyForcingError, match="raise it to at least 3"):
+    with pytest.raises(DummyForcingError, match="raise keep frames to at least 3"):
         sparse(golden_model, keep_frames=2)
     with pytest.raises(DummyForcingError, match=r"base is 0\.5 for a sparsity of 0\.7"):
         sparse(golden_model, base=0.5)

@@ -6,23 +6,23 @@ import time
 import numpy as np
 import pytest
 import torch
+from frame_packs import unpack
 from numbered_frames import numbered, read_number
 from PIL import Image
 
-from dummy_forcing.core.media.frame_pack import unpack
-from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.prompt_times import PromptPlan, parse_time
 from dummy_forcing.core.stream.tally import Standing
-from dummy_forcing.nodes import live_video
-from dummy_forcing.nodes.live import LiveView
-from dummy_forcing.nodes.live_prompts import encode, prompt_marks
-from dummy_forcing.nodes.live_stream import PromptMark, StreamPlace, StreamSize
-from dummy_forcing.nodes.live_streams import LiveStreams
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.prompt_texts import find_later_texts, find_text
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyCLIP, ToyWorld
+from dummy_forcing.nodes.live import live_video
+from dummy_forcing.nodes.live.live_prompts import encode, prompt_marks
+from dummy_forcing.nodes.live.live_stream import PromptMark, StreamPlace, StreamSize
+from dummy_forcing.nodes.live.live_streams import LiveStreams
+from dummy_forcing.nodes.live.live_view import LiveView
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.prompt_texts import find_later_texts, find_text
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyCLIP, ToyWorld
 
 PLACE = StreamPlace("prompt", "5", "workflow")
 SIZE = StreamSize(128, 64, 16, chunks=200, frames=2397)
@@ -148,14 +148,14 @@ def test_a_full_disk_ends_the_view_not_the_video(tmp_path, told):
 
 def test_a_prompt_is_taken_once_and_the_last_counts(streams):
     stream = streams.open(PLACE, SIZE, [PromptMark(0, "first")])
-    stream.ask_prompt("second")
-    stream.ask_prompt("third")
+    stream.prompt_queries("second")
+    stream.prompt_queries("third")
     assert stream.state()["prompt_asked"] == "third"
     assert stream.take_prompt() == "third" and stream.take_prompt() is None
     stream.prompt_changed("third", 4)
     assert stream.state()["prompts"] == [{"chunk": 0, "text": "first"}, {"chunk": 4, "text": "third"}]
     stream.close("finished")
-    assert stream.ask_prompt("too late") == "over"
+    assert stream.prompt_queries("too late") == "over"
 
 
 GRAPH = {
@@ -242,7 +242,7 @@ def between_chunks(monkeypatch, watched):
 
 
 def test_a_prompt_typed_in_the_run_is_one_of_the_schedule(toy, watched, between_chunks, tmp_path):
-    between_chunks[1] = lambda stream: stream.ask_prompt("a blue square moving up")
+    between_chunks[1] = lambda stream: stream.prompt_queries("a blue square moving up")
     typed = run(toy, 33, ToyCLIP()).args[1]["samples"]
     (stream,) = made_in(watched)
     assert stream.state()["prompts"][-1] == {"chunk": 1, "text": "a blue square moving up"}
@@ -254,7 +254,7 @@ def test_a_prompt_typed_in_the_run_is_one_of_the_schedule(toy, watched, between_
 
 
 def test_words_that_cannot_be_encoded_leave_the_video_as_it_is(toy, watched, between_chunks):
-    between_chunks[1] = lambda stream: stream.ask_prompt("a dragon")
+    between_chunks[1] = lambda stream: stream.prompt_queries("a dragon")
     assert run(toy, 21, ToyCLIP()).args[1]["samples"].shape[2] == 6
     (stream,) = made_in(watched)
     assert "dragon" in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
@@ -277,9 +277,9 @@ class BrokenEncoder(ToyCLIP):
     [(OtherEncoder, "another text encoder: its embedding is 768 wide"), (BrokenEncoder, "of another pack")],
 )
 def test_no_prompt_typed_in_the_run_ends_the_video(toy, watched, between_chunks, clip, said):
-    between_chunks[1] = lambda stream: stream.ask_prompt("a blue square moving up")
+    between_chunks[1] = lambda stream: stream.prompt_queries("a blue square moving up")
     assert run(toy, 33, clip()).args[1]["samples"].shape[2] == 9
-    (stream,) = watched.of_workflow("workflow")
+    (stream,) = made_in(watched)
     assert said in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
 
 
@@ -293,7 +293,7 @@ def test_stop_keeps_the_finished_chunks_and_nobody_else_is_stopped(toy, host, wa
 
 def test_without_a_clip_no_prompt_is_taken(toy, watched, between_chunks):
     answers = []
-    between_chunks[1] = lambda stream: answers.append(stream.ask_prompt("a blue square moving up"))
+    between_chunks[1] = lambda stream: answers.append(stream.prompt_queries("a blue square moving up"))
     run(toy, 9)
     assert answers == ["no_clip"]
 

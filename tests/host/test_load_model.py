@@ -13,8 +13,8 @@ from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
 from dummy_forcing.core.world.toy import BACKBONE_FILE, WEIGHTS, open_toy_world
-from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, LoadARVideoModel
-from dummy_forcing.nodes.model_facts import facts_of, model_facts
+from dummy_forcing.nodes.video.load_model import AUTO, NO_LORA, TOY_WORLD, LoadARVideoModel
+from dummy_forcing.nodes.video.model_facts import facts_of, model_facts
 
 CONFIG = json.dumps({"transformer": {"causal_ar": True, "num_heads": 4, "text_dim": 32}})
 HEADS = {"config": json.dumps({"num_heads": 4})}

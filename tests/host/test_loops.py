@@ -6,26 +6,29 @@ from pathlib import Path
 import comfy.samplers
 import pytest
 import torch
+from backbones import load_backbone
 
-from dummy_forcing.core.checkpoints.families import family
-from dummy_forcing.core.checkpoints.load import load_backbone
-from dummy_forcing.core.checkpoints.running import FamilyLoop, family_loop, family_memory
+from dummy_forcing.core.checkpoints.families.running import FamilyLoop, family_loop, family_memory
+from dummy_forcing.core.checkpoints.families.table import family
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import DummyForcing, MemoryConfig, Relative, Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
+from dummy_forcing.core.stream.given_latents import GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import Material
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.stream.prompt_times import parse_time
+from dummy_forcing.core.stream.prompt_times import PromptPlan, parse_time
 from dummy_forcing.core.stream.prompts import NO_CHANGES
 from dummy_forcing.core.stream.rollout import Rollout
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.model_facts import facts_of
-from dummy_forcing.nodes.model_patch import ModelPatch
-from dummy_forcing.nodes.prompt_schedule import ARPromptSchedule, PromptPlan
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.model_patch import ModelPatch
+from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.video.model_facts import facts_of
+from dummy_forcing.nodes.video.prompt_schedule import ARPromptSchedule
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SIGMAS = (1.0, 0.9375, 0.8333, 0.625, 0.0)
@@ -57,9 +60,9 @@ def context(golden):
 def run_core(backbone, context):
     """The video as the core makes it, without ComfyUI."""
 
-    def run(patch, frames=24, prompts=NO_CHANGES, material=None, sigmas=SIGMAS, chunk=3, **options):
-        material = material or Material()
-        opening = 0 if material.opening is None else material.opening.shape[2]
+    def run(patch, frames=24, prompts=NO_CHANGES, given=None, sigmas=SIGMAS, chunk=3, **options):
+        given = given or GivenLatents()
+        opening = 0 if given.opening is None else given.opening.shape[2]
         config = StreamConfig(
             sigmas,
             chunk,
@@ -70,7 +73,7 @@ def run_core(backbone, context):
             **patch.loop.options(sigmas),
             **options,
         )
-        events = stream_video(backbone, context, config, SeededNoise(3), material=material, prompts=prompts)
+        events = stream_video(backbone, context, config, SeededNoise(3), given=given, prompts=prompts)
         return torch.cat([event.latents for event in events if isinstance(event, ChunkDone)], dim=2)
 
     return run
@@ -126,7 +129,7 @@ def test_loops_differ_from_one_another(run_core):
 @pytest.mark.parametrize("name", ["common", "rolling", "causvid", "dummy forcing"])
 def test_a_video_goes_on_from_given_frames(run_core, run_host, name):
     opening = torch.randn(1, 16, 7, *SIZE, generator=torch.Generator().manual_seed(1))
-    expected = run_core(LOOPS[name], frames=22, material=Material(opening))
+    expected = run_core(LOOPS[name], frames=22, given=GivenLatents(opening))
     found = run_host(LOOPS[name], frames=22, opening=opening)
     torch.testing.assert_close(found, expected, **CLOSE)
     torch.testing.assert_close(found[:, :, :7], opening, **CLOSE)
@@ -135,7 +138,7 @@ def test_a_video_goes_on_from_given_frames(run_core, run_host, name):
 def test_a_source_longer_than_the_guiders_latent_is_changed(run_core, run_host):
     source = torch.randn(1, 16, 12, *SIZE, generator=torch.Generator().manual_seed(1))
     levels = (0.7, 0.4, 0.0)
-    expected = run_core(ModelPatch(), frames=12, material=Material(source=source), sigmas=levels)
+    expected = run_core(ModelPatch(), frames=12, given=GivenLatents(source=source), sigmas=levels)
     found = run_host(ModelPatch(), frames=12, source=source, sigmas=levels)
     torch.testing.assert_close(found, expected, **CLOSE)
 
@@ -184,12 +187,12 @@ def test_a_schedule_of_the_node(context):
     prompts = {"prompt_0": [[context, {}]], "prompt_1": [[-context, {}]]}
     plan = ARPromptSchedule.execute(prompts, "1s, chunk 6", "flush", flush_frames=3).args[0]
     config = StreamConfig(SIGMAS, 3, 24, SIZE)
-    schedule = plan.schedule(context, config, family("infinity-rope"))
+    schedule = plan.schedule(context, config, family("infinity-rope").prompt_switch)
     starts = [clock.chunk for clock in config.chunks() if schedule.before(clock) is not None]
     assert starts == [1, 6]  # a second is 16 frames: latent frame 4, in chunk 1
     assert schedule.switch.method == "flush" and schedule.switch.flush_frames == 3
     own = replace(plan, method=None)
-    assert own.schedule(context, config, family("longlive")).switch.method == "recache"
+    assert own.schedule(context, config, family("longlive").prompt_switch).switch.method == "recache"
     with pytest.raises(DummyForcingError, match="2 later prompts and 1 times"):
         ARPromptSchedule.execute(prompts, "1s", "flush")
     with pytest.raises(DummyForcingError, match="'soon' is no time; write seconds as 5s or a chunk as chunk 8"):
@@ -197,7 +200,7 @@ def test_a_schedule_of_the_node(context):
 
 
 def test_a_model_that_starts_over_with_every_chunk_needs_a_profile(golden_model):
-    from dummy_forcing.nodes.model_facts import attach_facts
+    from dummy_forcing.nodes.video.model_facts import attach_facts
 
     facts = replace(facts_of(golden_model), family=family("krea-realtime-14b"))
     attach_facts(golden_model, facts)

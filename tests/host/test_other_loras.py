@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.nodes.load_model import AUTO, TOY_WORLD, open_model
+from dummy_forcing.nodes.video.load_model import AUTO, TOY_WORLD, open_model
 
 MODULE, WIDTH, HIDDEN, RANK = "blocks.1.ffn.0", 192, 1024, 4
 OWN = (f"diffusion_model.{MODULE}", f"lora_unet_{MODULE.replace('.', '_')}")
@@ -58,11 +58,11 @@ def test_the_remedy_is_true(host, written, kind, module):
     said = refusal()
     assert f"is {kind} (it has '{module}" in said
     if module in OWN:
-        assert "only ComfyUI's own Load LoRA node behind Load AR Video Model applies; choose it there" in said
+        assert "only ComfyUI's own Load LoRA node behind Load AR Video Model applies; choose the LoRA there" in said
         assert patched_by_core(model) == [f"diffusion_model.{MODULE}.weight"]
         return
     assert patched_by_core(model) == []
-    spelt = re.search(r"rename its tensors, this one to '([^']+)'", said)[1]
+    spelt = re.search(r"rename the LoRA's tensors, this one to '([^']+)'", said)[1]
     written(kind, spelt.rpartition(".")[0])
     assert patched_by_core(model) == [f"diffusion_model.{MODULE}.weight"]
 

@@ -8,12 +8,12 @@ import torch
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
-from dummy_forcing.nodes.model_info import ARModelInfoNode
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.video.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
+from dummy_forcing.nodes.video.model_info import ARModelInfoNode
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 LEVELS = (1.0, 0.9, 0.6, 0.0)
@@ -276,3 +276,49 @@ def test_reports_say_what_has_no_effect(toy):
 def test_the_table_is_the_same_for_a_patch_before_and_after(toy):
     before, after = forced(easy_cache(toy[0])), easy_cache(forced(toy[0]))
     assert door.notices(before) == door.notices(after) != []
+
+
+def _options(**options):
+    return lambda prompt: [[prompt, options]]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda prompt: [], "prompt_1 is empty; connect prompt_1 of AR Prompt Schedule"),
+        (_options(start_percent=0.0, end_percent=0.5), "time range .*; remove ConditioningSetTimestepRange"),
+        (_options(start_percent=0.2, end_percent=1.0), "time range .*; remove ConditioningSetTimestepRange"),
+        (_options(area=("percentage", 0.5, 0.5, 0, 0), strength=1.0), "has an area .*; remove ConditioningSetArea"),
+        (_options(mask=torch.ones(1, 8, 8)), "has a mask .*; remove ConditioningSetMask"),
+        (_options(strength=0.5), "has a strength .*; remove ConditioningSetAreaStrength"),
+        (_options(hooks=object()), "has hooks .*; remove the node that sets hooks"),
+        (_options(control=object()), "has a control net .*; remove Apply ControlNet"),
+        (_options(concat_latent_image=torch.ones(1)), "has images .*; remove the node that adds a start image"),
+        (lambda prompt: [[prompt, {}]] * 2, "consists of 2 prompts, .*; remove ConditioningCombine"),
+    ],
+)
+def test_a_later_prompt_that_is_more_than_text_is_refused(make, said):
+    from dummy_forcing.nodes.video.prompt_schedule import ARPromptSchedule
+
+    text = torch.ones(1, 6, 4)
+    plain = [[text, {"pooled_output": None, "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0}]]
+    assert (
+        ARPromptSchedule.execute({"prompt_0": plain, "prompt_1": plain}, "1s, 2s", "flush").args[0].texts[1] is text
+    )
+    with pytest.raises(DummyForcingError, match=said):
+        ARPromptSchedule.execute({"prompt_0": plain, "prompt_1": make(text)}, "1s, 2s", "flush")
+
+
+def test_later_prompts_of_comfyui_s_own_nodes():
+    import nodes
+    from dummy_forcing.nodes.video.prompt_schedule import ARPromptSchedule
+
+    plain = [[torch.ones(1, 6, 4), {}]]
+    ranged = nodes.ConditioningSetTimestepRange().set_range(plain, 0.0, 0.3)[0]
+    both = nodes.ConditioningCombine().combine(plain, plain)[0]
+    for prompt, said in ((ranged, "ConditioningSetTimestepRange"), (both, "ConditioningCombine")):
+        with pytest.raises(DummyForcingError, match=f"^prompt_0 .*; remove {said} .*in front of prompt_0"):
+            ARPromptSchedule.execute({"prompt_0": prompt}, "1s", "flush")
+    assert ARPromptSchedule.execute(
+        {"prompt_0": nodes.ConditioningSetTimestepRange().set_range(plain, 0.0, 1.0)[0]}, "1s", "flush"
+    )

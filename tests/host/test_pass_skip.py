@@ -1,34 +1,32 @@
 """AR Pass Skip on the real CausalWanModel: exact counts under both samplers, a residual for each conditioning."""
 
-import gc
 import logging
-import weakref
 
 import comfy.sample
 import comfy.samplers
 import pytest
 import torch
+from backbones import load_backbone
 
-from dummy_forcing.core.checkpoints.load import load_backbone
-from dummy_forcing.core.checkpoints.running import FamilyLoop
+from dummy_forcing.core.checkpoints.families.running import FamilyLoop
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.pass_skip import PassSkip
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.denoiser import BackboneDenoiser
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_chunks
-from dummy_forcing.core.stream.pass_skip import PassSkip, PassSkipRun
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.ar_sampler import HostNoise
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.kv_window import ARKVWindow
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.model_patch import ModelPatch
-from dummy_forcing.nodes.pass_skip import BY_CHANGE, BY_LIST, ARPassSkip
-from dummy_forcing.nodes.profile_heads import ProfileDummyHeads
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.heads.profile_heads import ProfileDummyHeads
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
+from dummy_forcing.nodes.patches.model_patch import ModelPatch
+from dummy_forcing.nodes.patches.pass_skip_patch import BY_CHANGE, BY_LIST, ARPassSkip
+from dummy_forcing.nodes.video.ar_sampler import HostNoise
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 from .conftest import DATA
 
@@ -127,7 +125,8 @@ def test_each_conditioning_has_a_residual_of_its_own(golden, golden_model, maker
     skip, context = PassSkip((1, 3)), golden("dense")["context"]
     levels = comfy.samplers.calculate_sigmas(golden_model.get_model_object("model_sampling"), "simple", 4)
     config = StreamConfig(tuple(levels.tolist()), 3, 12, (8, 12), memory=memory, skip=skip)
-    backbone, video = load_backbone(DATA / "weights.safetensors"), config.video_layout(context)
+    backbone = load_backbone(DATA / "weights.safetensors")
+    video = config.shape_for(backbone, context)
     sides = (BackboneDenoiser(backbone, text, memory, video, skip=skip) for text in (context, 0.5 * context))
     noise = HostNoise(comfy.sample.prepare_noise(torch.zeros(1, 16, 12, 8, 12), 3), 3, config)
     events = stream_chunks(Guided(*sides, scale=3.0), config, noise)
@@ -176,30 +175,17 @@ def test_a_start_image_is_not_counted_as_a_pass(golden_model, chunk, sample, cor
 
 @pytest.mark.parametrize("maker", SAMPLERS)
 @pytest.mark.parametrize("end", ["success", "error", "interrupt"])
-def test_residuals_are_freed(golden_model, host, maker, end, monkeypatch, sample, request):
-    residuals, call = [], PassSkipRun.__call__
-
-    def watched(self, *args):
-        out = call(self, *args)
-        if self._residual is not None:
-            residuals.append(weakref.ref(self._residual))
-        return out
-
+def test_residuals_are_freed(golden_model, host, maker, end, residuals, no_gc, sample, request):
     def callback(*_):
         if end == "error":
             raise RuntimeError("out of memory")
         if end == "interrupt":
             raise host.InterruptProcessingException
 
-    monkeypatch.setattr(PassSkipRun, "__call__", watched)
-    gc.collect()
-    gc.disable()
     try:
         sample(skipping(golden_model), request.getfixturevalue(maker)(), frames=6, cfg=3.0, callback=callback)
     except (RuntimeError, host.InterruptProcessingException):
         assert end != "success"
-    finally:
-        gc.enable()
     assert residuals and all(each() is None for each in residuals)
 
 

@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.rope import Relative
 from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Relative
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.kv_quantisation import ARKVQuantisation
-from dummy_forcing.nodes.kv_window import ARKVWindow
-from dummy_forcing.nodes.light_forcing_patch import FREE, LightForcingPatch
-from dummy_forcing.nodes.pass_skip import BY_LIST, ARPassSkip
-from dummy_forcing.nodes.temp_cache_patch import TempCachePatch
+from dummy_forcing.nodes.host.chunk_forward import RUN_KEY
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_quantisation_patch import ARKVQuantisation
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
+from dummy_forcing.nodes.patches.light_forcing_patch import FREE, LightForcingPatch
+from dummy_forcing.nodes.patches.pass_skip_patch import BY_LIST, ARPassSkip
+from dummy_forcing.nodes.patches.temp_cache_patch import TempCachePatch
 
 EXACT = {"atol": 1e-5, "rtol": 0}
 
@@ -148,7 +149,7 @@ def test_nothing_is_held_after_success_error_and_interrupt(golden_model, host, m
             sample(model, make(), frames=9, callback=failing(error))
     gc.collect()
     assert stores and all(store() is None for store in stores)
-    assert not model.model_options["transformer_options"].get(door.RUN_KEY)
+    assert not model.model_options["transformer_options"].get(RUN_KEY)
 
 
 def test_the_host_leaves_room_for_keys_and_values(golden_model, host, monkeypatch, sample, core_sampler):
@@ -276,7 +277,7 @@ def test_split_sigmas_in_two_samplings_are_those_of_core(golden_model, patch, cu
 def test_the_second_half_adds_no_noise_of_its_own(golden_model, custom):
     """Disable Noise under the portable rule, which draws its own noise otherwise: one pass down to 0 gives what
     the model predicts of the latents, whatever the seed."""
-    from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
+    from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
 
     latent = {"samples": torch.randn(1, 16, 3, 8, 12, generator=torch.Generator().manual_seed(0))}
     levels = torch.tensor([0.6, 0.0])

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.ar_sampler import ARStreamingSampler
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.host import video_memory
+from dummy_forcing.nodes.video.ar_sampler import ARStreamingSampler
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_stream_that_takes_the_machine_down_is_refused_with_a_size_that_fits(t
 
 
 def test_the_size_that_is_advised_is_accepted(toy, monkeypatch):
-    monkeypatch.setattr(door, "free_bytes", lambda device: 40 * 2**20)
+    monkeypatch.setattr(video_memory, "free_bytes", lambda device: 40 * 2**20)
     with pytest.raises(DummyForcingError) as error:
         stream(toy, 192, 96)
     width, height = map(int, re.search(r"use at most (\d+) x (\d+) pixels", str(error.value)).groups())
@@ -52,7 +53,7 @@ def test_every_sampler_asks_first(golden_model, sample, monkeypatch, sampler, pa
     if sampler == "core_sampler" and not patched:
         return  # it has nothing of ours
     model = door.with_memory(golden_model, MemoryConfig()) if patched else golden_model
-    monkeypatch.setattr(door, "free_bytes", lambda device: 2**10)
+    monkeypatch.setattr(video_memory, "free_bytes", lambda device: 2**10)
     with pytest.raises(DummyForcingError, match=r"this video needs .* and the computer has 1.0 KiB"):
         sample(model, request.getfixturevalue(sampler)(), frames=6)
 

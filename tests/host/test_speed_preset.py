@@ -5,19 +5,18 @@ import torch
 from safetensors.torch import save_file
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.presets import PRESETS
 from dummy_forcing.core.stream.tally import format_bytes
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
-from dummy_forcing.nodes.fp8 import in_fp8
-from dummy_forcing.nodes.host import memory_config, model_patch
-from dummy_forcing.nodes.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
-from dummy_forcing.nodes.model_facts import model_facts
-from dummy_forcing.nodes.model_info import ARModelInfoNode
-from dummy_forcing.nodes.speed_preset import ARSpeedPreset
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.host.patched_models import memory_config, model_patch
+from dummy_forcing.nodes.patches.speed_preset import ARSpeedPreset, in_fp8
+from dummy_forcing.nodes.video.load_model import AUTO, NO_LORA, TOY_WORLD, open_model
+from dummy_forcing.nodes.video.model_facts import model_facts
+from dummy_forcing.nodes.video.model_info import ARModelInfoNode
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 
 def execute(node, *args, **options):
@@ -97,7 +96,7 @@ def test_a_model_of_another_loader_keeps_its_weights(golden_model):
     patched, _, settings = execute(ARSpeedPreset, golden_model, "balanced")
     assert "linear layers: as loaded: only models of 'Load AR Video Model'" in settings
     assert model_patch(patched).memory.keep == PRESETS["balanced"].keep
-    with pytest.raises(DummyForcingError, match="load it there"):
+    with pytest.raises(DummyForcingError, match="load the model with Load AR Video Model"):
         in_fp8(golden_model)
 
 

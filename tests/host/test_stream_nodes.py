@@ -7,16 +7,16 @@ import torch
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.profile import HeadProfile
-from dummy_forcing.core.media.video import VideoWriter
+from dummy_forcing.core.media.video_file import VideoWriter
 from dummy_forcing.core.stream.events import PassDone
-from dummy_forcing.nodes import head_profiles
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.live import LiveView
-from dummy_forcing.nodes.load_model import LoadARVideoModel
-from dummy_forcing.nodes.model_info import ARModelInfoNode
-from dummy_forcing.nodes.profile_heads import ProfileDummyHeads
-from dummy_forcing.nodes.stream_video import StreamARVideo
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.heads import head_profiles
+from dummy_forcing.nodes.heads.profile_heads import ProfileDummyHeads
+from dummy_forcing.nodes.live.live_view import LiveView
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.video.load_model import LoadARVideoModel
+from dummy_forcing.nodes.video.model_info import ARModelInfoNode
+from dummy_forcing.nodes.video.stream_video import StreamARVideo
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 PROMPT = "a red circle moving right"
 
@@ -69,7 +69,7 @@ def test_streamed_frames_are_those_the_host_decodes_from_the_latents(toy):
 
 def test_the_video_is_that_of_the_command_line(toy):
     """Same seed, same prompt, same noise rule: ComfyUI and CLI make one video."""
-    from dummy_forcing.core.memory.config import MemoryConfig
+    from dummy_forcing.core.memory_config import MemoryConfig
     from dummy_forcing.core.stream.events import ChunkDone
     from dummy_forcing.core.stream.loop import stream_video
     from dummy_forcing.core.stream.noise import SeededNoise

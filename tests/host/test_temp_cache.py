@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.temp_cache import TempCache
+from dummy_forcing.core.kv_forecast import forecast_kv
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.temp_cache import TempCache
 from dummy_forcing.nodes import host as door
-from dummy_forcing.nodes.dummy_forcing_patch import DummyForcingPatch
-from dummy_forcing.nodes.kv_window import ARKVWindow
-from dummy_forcing.nodes.temp_cache_patch import TempCachePatch
+from dummy_forcing.nodes.patches.dummy_forcing_patch import DummyForcingPatch
+from dummy_forcing.nodes.patches.kv_window import ARKVWindow
+from dummy_forcing.nodes.patches.temp_cache_patch import TempCachePatch
 
 PATCHES = {
     "dense": lambda model: door.with_memory(model, MemoryConfig()),
@@ -53,10 +53,9 @@ def test_a_short_local_context_says_what_to_do(golden_model):
 
 
 def test_comfyui_is_told_of_the_budget(golden_model):
-    backbone = door.causal_backbone(golden_model)
-    layout = door.video_layout(golden_model, (1, 16, 201, 60, 104), 201)
+    video = door.planned_video(golden_model, (1, 16, 201, 60, 104), 201)
     plain, held = (
-        forecast_kv(door.memory_config(model), backbone, layout).peak_bytes
+        forecast_kv(door.memory_config(model), video).peak_bytes
         for model in (PATCHES["dense"](golden_model), merged(golden_model, budget=21))
     )
     assert 21 / 201 < held / plain < 30 / 201

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from dummy_forcing.core.decoders.vae_stream import VAEState, decode_chunk
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.wan.vae_stream import VAEState, decode_chunk
 from dummy_forcing.core.world.toy import open_toy_world
 from dummy_forcing.core.world.vocabulary import COLOURS, DIRECTIONS, EXAMPLE, SHAPES, embed_prompt
-from dummy_forcing.nodes.load_model import TOY_WORLD, LoadARVideoModel
-from dummy_forcing.nodes.toy_world import ToyWorld
+from dummy_forcing.nodes.video.load_model import TOY_WORLD, LoadARVideoModel
+from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dummy_forcing.core.wan.tae import TAE, TAEShape
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
 
 WIDTHS = (4, 4, 4, 4)
 

@@ -1,6 +1,7 @@
-"""Checkpoints in the layouts in which their authors published them (MODELS.md, A1), with small random weights.
+"""Checkpoints in the layouts in which their authors published them, with small random weights.
 
-Names, containers, types of files and LoRA modules are the documented ones; only the sizes are ours.
+Names, containers, types of files and LoRA modules are the documented ones (docs/references.md, "Published files"
+and "LongLive's LoRA"); only the sizes are ours.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from shared_fixtures import no_gc, one_thread, residuals  # noqa: F401
 
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
@@ -12,15 +13,6 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, as torch.compile does
 
 TINY = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, in_channels=4, out_channels=4, freq_dim=32)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Tensors of a few hundred numbers are several times slower on more than one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

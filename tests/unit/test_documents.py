@@ -1,4 +1,4 @@
-"""README and docs/: links and paths lead somewhere, and figures say how they were made."""
+"""README and docs/: links, paths and citations lead somewhere, and figures say how they were made."""
 
 import re
 import tokenize
@@ -13,15 +13,59 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")
 FOLDERS = "benchmarks|cli|core|docs|kernels|nodes|tests|tools|web|workflows"
 
 
+def sources() -> Iterator[Path]:
+    """Documents and Python files of the repository."""
+    for folder in (ROOT, *(ROOT / name for name in FOLDERS.split("|"))):
+        for path in sorted(folder.glob("*") if folder == ROOT else folder.rglob("*")):
+            if path.suffix in (".md", ".py") and "node_modules" not in path.parts:
+                yield path
+
+
+def anchors(page: Path) -> dict[str, str]:
+    """Headings of a document by the anchor that GitHub gives them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"(?ms)^```.*?^```$", "", page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"): heading for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
 def test_links_lead_somewhere(page):
-    targets = re.findall(r"\]\(([^)#]+)", page.read_text("utf-8"))
-    files = [page.parent / target for target in targets if not target.startswith("http")]
-    assert [str(file) for file in files if not file.exists()] == []
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text("utf-8")):
+        if not target.startswith("http"):
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
-def test_the_architecture_names_files_that_exist():
-    named = re.findall(rf"`((?:{FOLDERS})/[\w/.]+)`", (DOCS / "architecture.md").read_text("utf-8"))
+def test_documents_that_are_cited_are_in_the_repository():
+    """By name, in docstrings, comments and documents; not those with a placeholder, such as <node_id>.md."""
+    here = {path.name for path in sources()}
+    named = [(path, name) for path in sources() for name in re.findall(r"(?<![\w>}*])(\w+\.md)\b", text_of(path))]
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, name in named if name not in here] == []
+
+
+def text_of(path: Path) -> str:
+    """In one line, without the signs of comments."""
+    return re.sub(r"\s+(?:# )?", " ", path.read_text("utf-8"))
+
+
+def test_citations_lead_to_an_entry_of_the_references():
+    """A mention of docs/references.md names one or several in quotes; and there are none that nobody cites."""
+    entries = anchors(DOCS / "references.md")
+    cited = []
+    for path in sources():
+        text = text_of(path)
+        assert path in (*PAGES, Path(__file__)) or not re.search(r'references\.md(?!, "|#)', text), path
+        lists = re.findall(r'references\.md, ("[^"]+"(?:(?:,| and|, and) "[^"]+")*)', text)
+        cited += [name for names in lists for name in re.findall('"([^"]+)"', names)]
+        cited += [entries.get(anchor, anchor) for anchor in re.findall(r"references\.md#([\w-]+)", text)]
+    assert [name for name in cited if name not in entries.values()] == []
+    facts = re.findall(r"^### (.+)$", (DOCS / "references.md").read_text("utf-8"), re.MULTILINE)
+    assert [name for name in facts if name not in cited] == []
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "references.md"])
+def test_files_that_are_named_exist(page):
+    named = re.findall(rf"`((?:{FOLDERS})/[\w/.]+)`", (DOCS / page).read_text("utf-8"))
     assert named and [name for name in named if not (ROOT / name).exists()] == []
 
 

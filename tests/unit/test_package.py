@@ -90,7 +90,7 @@ def test_registry_pictures():
 
 def test_node_ids_stand_in_the_source():
     """ComfyUI Manager reads them off the syntax tree, to know which pack a workflow's missing nodes are from."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "nodes").glob("*.py")]
+    trees = [ast.parse(path.read_text("utf-8")) for path in (ROOT / "nodes").rglob("*.py")]
     classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
     nodes = [each for each in classes if any(ast.unparse(base) == "io.ComfyNode" for base in each.bases)]
     ids = {each.name: re.findall(r"node_id='(\w+)'", ast.unparse(each)) for each in nodes}

@@ -2,14 +2,14 @@
 
 import pytest
 
-from dummy_forcing.core.checkpoints.families import FAMILIES
-from dummy_forcing.core.checkpoints.running import COMMON, family_loop, family_memory
+from dummy_forcing.core.checkpoints.families.running import COMMON, family_loop, family_memory
+from dummy_forcing.core.checkpoints.families.table import FAMILIES
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.light_forcing import LightForcing
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.light_forcing import LightForcing
 from dummy_forcing.core.presets import PRESETS, fit_preset, speed_preset
+from dummy_forcing.core.video import VideoShape
 
 
 def fitted(preset, name):
@@ -22,7 +22,7 @@ def fitted(preset, name):
 def test_every_family_takes_every_preset(preset, name):
     """What comes out can run: the memory fits the chunks, skipped passes exist, and JSON gives it back."""
     family, found = FAMILIES[name], fitted(preset, name)
-    found.memory.keep.begin(KeepShape(30, 12, family.chunk_frames))
+    found.memory.keep.begin(VideoShape(30, 12, family.chunk_frames))
     if found.skip is not None:
         found.skip.check(len(family.sigmas) - 1)
     assert MemoryConfig.from_dict(found.memory.to_dict()) == found.memory

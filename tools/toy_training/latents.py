@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dummy_forcing.core.decoders.vae_stream import VAEState, encode_chunk
 from dummy_forcing.core.wan.latent_norm import denormalise, normalise
 from dummy_forcing.core.wan.vae import WanVAE
-from dummy_forcing.core.wan.vae_stream import VAEState, encode_chunk
 from dummy_forcing.core.world.render import render
 from dummy_forcing.core.world.scene import draw_scenes
 from dummy_forcing.core.world.vocabulary import embed_prompt, write_prompt

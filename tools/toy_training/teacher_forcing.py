@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dummy_forcing.kernels import Finish
+from dummy_forcing.kernels import NormRope
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TeacherForcing:
     short_context: bool = False
 
     def attend(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: TeacherForcingClock, finish: Finish
+        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: TeacherForcingClock, finish: NormRope
     ) -> Tensor:
         """q, k, v [B, 2 * F * n or F * n, H, D] as projected -> attention output of the same shape."""
         q, k = finish(q, k)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dummy_forcing.core.decoders.vae_stream import VAEState, decode_chunk, encode_chunk
 from dummy_forcing.core.wan.latent_norm import denormalise, normalise
 from dummy_forcing.core.wan.vae import Resample, WanVAE, WanVAEShape
-from dummy_forcing.core.wan.vae_stream import VAEState, decode_chunk, encode_chunk
 from dummy_forcing.core.world.render import render
 from dummy_forcing.core.world.scene import SIZE, centres, draw_scenes
 

@@ -4,11 +4,6 @@ import { streamPlayers } from "../live/players.js";
 import { Comparison } from "./comparison.js";
 
 export function compareVideos(app, api) {
-  return streamPlayers(app, api, {
-    name: "DummyForcing.Compare",
-    node: "DummyForcingCompare",
-    widget: "dummy_forcing_compare",
-    leastHeight: 400,
-    make: (protocol) => new Comparison(protocol),
-  });
+  const place = { node: "DummyForcingCompare", widget: "dummy_forcing_compare", leastHeight: 400 };
+  return streamPlayers(app, api, { name: "DummyForcing.Compare", ...place, Part: Comparison });
 }

@@ -3,7 +3,7 @@
 import { element } from "../common/dom.js";
 import { findNode, rootGraph } from "../common/graph.js";
 
-export const OURS = "dummy_forcing.DummyForcingError"; // see core/errors.py
+const OURS = "dummy_forcing.DummyForcingError"; // see core/errors.py
 const NOTE = "[data-testid='error-overlay-messages']"; // ComfyUI's
 const STYLE = "margin: 0 2rem 0 1.5rem; font-size: 0.875rem; color: var(--base-foreground, inherit); overflow-wrap: anywhere";
 const SHOWN_MS = 500; // until ComfyUI has shown what it shows

@@ -17,7 +17,7 @@ export function buildView({ readout, menu, comparison, notice }) {
     legend: LABELS.map((_, role) => legendOf(role)),
     scale: element("span", { class: "dummy-forcing-scale", hidden: "" }),
     clear: element("button", { type: "button" }),
-    curve: element("canvas", { "aria-hidden": "true" }),
+    curve: element("canvas", { class: "dummy-forcing-under", "aria-hidden": "true" }),
     ratio: element("input", { class: "dummy-forcing-over", type: "range", min: 0, max: 1, step: 0.01, "aria-label": word("heads.ratio") }),
     percent: element("output", {}),
     dummies: element("small", {}),

@@ -1,6 +1,6 @@
 // Chunks fetched, the ones used last; those longest unused go first, so that memory does not grow with the video.
 
-export const MOST_BYTES = 32 * 2 ** 20;
+const MOST_BYTES = 32 * 2 ** 20;
 
 export class ChunkCache {
   /** load: async (chunk) => Blobs of its frames. */

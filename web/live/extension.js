@@ -4,11 +4,6 @@ import { Player } from "./player.js";
 import { streamPlayers } from "./players.js";
 
 export function liveVideo(app, api) {
-  return streamPlayers(app, api, {
-    name: "DummyForcing.Live",
-    node: "DummyForcingStreamVideo",
-    widget: "dummy_forcing_live",
-    leastHeight: 300,
-    make: (protocol) => new Player(protocol),
-  });
+  const place = { node: "DummyForcingStreamVideo", widget: "dummy_forcing_live", leastHeight: 300 };
+  return streamPlayers(app, api, { name: "DummyForcing.Live", ...place, Part: Player });
 }

@@ -9,9 +9,9 @@ import { supersedes } from "./supersedes.js";
  * An extension of the frontend.
  *
  * name: of the extension; node: the kind's id; widget: name of what is put on a node, leastHeight: its pixels;
- * make: (protocol) => a Player or what looks like one: `element`, `state`, `update`, `lose`, `destroy`.
+ * Part: class of what is put there, made of the protocol, Player or what looks like it: `element`, `state`, `update`, `lose`, `destroy`.
  */
-export function streamPlayers(app, api, { name, node: kind, widget, leastHeight, make }) {
+export function streamPlayers(app, api, { name, node: kind, widget, leastHeight, Part }) {
   const protocol = new Protocol(api);
   const players = new Map(); // by node
   const own = new Set(); // ids of prompts that this page has queued
@@ -40,7 +40,7 @@ export function streamPlayers(app, api, { name, node: kind, widget, leastHeight,
   }
 
   function addPlayer(node) {
-    const player = make(protocol);
+    const player = new Part(protocol);
     players.set(node, player);
     addElement(app, node, widget, player.element, leastHeight, () => {
       players.delete(node);

@@ -24,7 +24,7 @@ export function buildView() {
     stop: button("stop"),
     time: element("span", { class: "dummy-forcing-time" }),
     scrub: element("input", { class: "dummy-forcing-over", type: "range", min: 0, max: 0, step: 1, value: 0, "aria-label": word("live.position") }),
-    marks: element("canvas", { class: "dummy-forcing-marks", "aria-hidden": "true" }),
+    marks: element("canvas", { class: "dummy-forcing-under", "aria-hidden": "true" }),
     status: element("span", { class: "dummy-forcing-status", role: "status" }),
     numbers: element("span", { class: "dummy-forcing-numbers" }),
     prompt: element("p", { class: "dummy-forcing-prompt", "aria-label": word("live.prompt_here") }),

@@ -65,7 +65,7 @@ def test_no_text_has_characters_of_the_frontends_syntax(served):
 
 
 def test_refusals_are_worded_in_the_browser_too(served):
-    from dummy_forcing.nodes.live_refusals import REFUSALS
+    from dummy_forcing.nodes.live.answers import REFUSALS
 
     words = served["en"]["dummyForcing"]
     assert {code: words.get(f"live.refused.{code}") for code in REFUSALS} == REFUSALS

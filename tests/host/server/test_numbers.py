@@ -8,7 +8,7 @@ import math
 
 import pytest
 
-from dummy_forcing.core.stream.seeds import MOST_SEED
+from dummy_forcing.core.stream.noise import MOST_SEED
 
 # Numbers that the nodes accept, by input: lengths of whole chunks, sizes of the families and of the toy world.
 ACCEPTED = {

@@ -1,9 +1,15 @@
 """What a server with the pack in it offers before anything runs."""
 
+import json
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = "dummy-forcing"
+FILES = {
+    ("DummyForcingLoadModel", "model"),
+    ("DummyForcingLoadModel", "lora"),
+    ("DummyForcingLoadHeadProfile", "name"),
+}
 
 
 def test_import_succeeds(server):
@@ -61,3 +67,24 @@ def inputs_without_tooltip(place: str, inputs: dict) -> list[str]:
             for group in choice.get("inputs", {}).values() if isinstance(choice, dict) else ():
                 found += inputs_without_tooltip(f"{place}: {key}={choice.get('key')}", group)
     return found
+
+
+def test_what_saved_workflows_rely_on_is_as_it_was(server):
+    """Ids, inputs with their order, ranges and words, outputs: as in tests/data, lists of files aside."""
+    expected = json.loads((ROOT / "tests" / "data" / "object_info.json").read_text("utf-8"))
+    found = server.get("/object_info")
+    for name, node in expected.items():
+        without_files(name, node)
+        without_files(name, found[name])
+        assert {key: found[name].get(key) for key in node} == node
+        assert {group: list(inputs) for group, inputs in found[name]["input"].items()} == {
+            group: list(inputs) for group, inputs in node["input"].items()
+        }
+
+
+def without_files(name: str, node: dict) -> None:
+    """Choices that depend on what lies in the folders of models."""
+    for inputs in node["input"].values():
+        for key, (_, *rest) in inputs.items():
+            if (name, key) in FILES:
+                rest[0].pop("options")

@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from dummy_forcing.nodes.head_maps import EVENT as MAP
-from dummy_forcing.nodes.live_streams import EVENT as STREAM
+from dummy_forcing.nodes.heads.head_maps import EVENT as MAP
+from dummy_forcing.nodes.live.live_streams import EVENT as STREAM
 
 from ..conftest import TOY
 from .comfy_server import ComfyServer
@@ -110,6 +110,16 @@ def test_a_stop_costs_other_videos_nothing(server):
     server.run(first)
     stopped_after_a_chunk(server, with_inputs(first, VIDEO, seed=fresh_seed(), length=LONG))
     assert not ran(server.run(first), VIDEO)
+
+
+def test_a_stop_costs_a_twin_on_another_model_nothing(server):
+    twin = short_videos()
+    assert frames_of(server, server.run(twin)) == LONG
+    stopped = with_inputs(twin, VIDEO, model=["2", 0])  # equal widgets, without the patch
+    stopped_after_a_chunk(server, stopped)
+    assert not ran(server.run(twin), VIDEO)
+    whole = server.run(stopped)
+    assert ran(whole, VIDEO) and frames_of(server, whole) == LONG
 
 
 def test_the_players_stop_counts_as_well(server):

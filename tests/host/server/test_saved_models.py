@@ -165,7 +165,7 @@ def test_inspect_says_what_comfyui_makes_of_it(server, models, capsys):
 
 
 def test_a_damaged_record_is_no_obstacle(server, models, state):
-    from dummy_forcing.core.checkpoints.record import RECORD
+    from dummy_forcing.core.checkpoints.files.record import RECORD
 
     for number, record in enumerate((torch.zeros(3), torch.tensor([1, 2], dtype=torch.uint8))):
         name = f"self_forcing_{number}.safetensors"

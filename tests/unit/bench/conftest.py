@@ -1,20 +1,15 @@
 import pytest
 import torch
 
-from dummy_forcing.core.bench.policies import parse_policies
 from dummy_forcing.core.bench.setting import BenchSetting
 from dummy_forcing.core.bench.shapes import BenchShape
+from dummy_forcing.core.bench.typed_memories import parse_policies
 from dummy_forcing.core.wan.shape import WanShape
 from dummy_forcing.core.wan.vae import WanVAEShape
 
 TINY = BenchShape(
     WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, freq_dim=32), WanVAEShape(width=8), (4, 4)
 )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

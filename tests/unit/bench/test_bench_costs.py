@@ -6,23 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.core.bench.costs import key_frames, with_classification
-from dummy_forcing.core.bench.policies import parse_policy, with_roles
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.memory import Memory
-from dummy_forcing.core.memory.select import SelectShape
-from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.bench.typed_memories import parse_policy, with_roles
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.core.wan.cost import pass_cost
 from dummy_forcing.core.wan.shape import WAN_1_3B, WanShape
 
-LAYOUT = StoreLayout(1, 2, 1, 3, torch.float32, torch.device("cpu"))
 FRAME = 1560  # tokens of 480 x 832
 CHUNK = 3 * FRAME
 
 
 @pytest.mark.parametrize(("frames", "tera"), [(21, 28.3), (12, 16.15), (6, 8.1), (4.5, 6.1)])
 def test_a_pass_of_wan_1_3b_at_480p(frames, tera):
-    """The figures of DESIGN.md and of METHODS.md 0.5."""
+    """The figures of docs/references.md, "What a pass costs"."""
     cost = pass_cost(WAN_1_3B, CHUNK, 512, frames * FRAME)
     assert cost.linears / 1e12 == pytest.approx(11.7, abs=0.05)
     assert cost.cross_attention / 1e12 == pytest.approx(0.44, abs=0.005)
@@ -67,7 +63,7 @@ def test_key_frames_by_chunk(policy, by_chunk):
 
 
 def video(layers, heads, chunk_frames=3):
-    return SelectShape(KeepShape(layers, heads, chunk_frames), 21, LAYOUT)
+    return VideoShape(layers, heads, chunk_frames, 21, head_dim=2)
 
 
 def clock(chunk, frames=3, *, index=1, clean=False):
@@ -84,25 +80,24 @@ def test_passes_that_read_everything_are_counted_so():
 def test_key_frames_are_the_keys_that_the_memory_reads(policy, chunk):
     """Counted in the plan that attention executes."""
     given_roles = with_roles(parse_policy(policy), layers=1, heads=4, seed=1)
-    shape = KeepShape(1, 4, 3)
     read = []
 
     def count(q, k, v):
         read.append(k.shape[1] * k.shape[2])
         return q
 
-    memory = Memory(4, LAYOUT, given_roles.keep.begin(shape), None, dense=count)
+    memory = given_roles.begin(video(1, 4))
     kv = torch.zeros(1, 3, 4, 2)
     for index in range(chunk + 1):
         read.clear()
-        memory.attend(0, kv, kv, kv, clock(index, clean=True))
+        memory.attend(0, kv, kv, kv, clock(index, clean=True), dense=count)
         memory.commit(clock(index, clean=True))
     assert sum(read) == 4 * key_frames(given_roles, video(1, 4), clock(chunk, clean=True))
 
 
 def test_classified_roles_take_effect_when_they_did():
     online = parse_policy("dummy-forcing:0.5")
-    shape = KeepShape(1, 2, 1)  # chunks of one frame: the chunk that is scored is the third
+    shape = VideoShape(1, 2, 1)  # chunks of one frame: the chunk that is scored is the third
     ran = with_classification(online, ((0, 2),), shape)
     found = [key_frames(ran, video(1, 2, 1), clock(chunk, frames=1)) for chunk in range(5)]
     assert found == [1, 2, 3, 2, 2]

@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import pytest
 
-from dummy_forcing.core.bench.policies import parse_policies, parse_policy, with_roles
+from dummy_forcing.core.bench.typed_memories import parse_policies, parse_policy, with_roles
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.light_forcing import LightForcing
-from dummy_forcing.core.memory.window import RollingWindow, Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnSA
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.window import RollingWindow, Window
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_ann_attention_after_a_plus(text, select):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("lazy", "expected dense, window"),
+        ("lazy", "expected dense"),
         ("dense:3", "expected dense"),
         ("window:x", "expected dense"),
         ("window:1:2:3", "expected dense"),
         ("window:0", "policy window:0"),
-        ("dummy-forcing:2", "between 0 and 1"),
+        ("dummy-forcing:2", "from 0 to 1"),
         ("dummy-forcing:half", "expected dense"),
         ("", "unknown policy ''"),
         ("dense+window", "expected dense"),
         ("dense+light-forcing:1", "sparsity is 1.0"),
-        ("dense+light-forcing:0.5:wild", "after it +light-forcing"),
+        ("dense+light-forcing:0.5:wild", "+light-forcing["),
         ("dense+light-forcing+light-forcing:0.5", "one method for 'select'"),
         ("dense+", "expected dense"),
     ],

@@ -59,7 +59,7 @@ def test_a_clip_counts_the_frames_of_the_whole_video(setting):
 
 
 def test_skipped_passes_cost_next_to_nothing(setting):
-    from dummy_forcing.core.stream.pass_skip import PassSkip
+    from dummy_forcing.core.methods.pass_skip import PassSkip
 
     given = setting("dense", skip=PassSkip(passes=(1, 2)))
 

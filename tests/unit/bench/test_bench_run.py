@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from dummy_forcing.core.bench.plot import check_plottable, draw_costs
-from dummy_forcing.core.bench.run import run_bench
+from dummy_forcing.core.bench.run_bench import run_bench
 from dummy_forcing.core.bench.shapes import backbone_outline, with_random_weights
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.stream.pass_skip import PassSkip
+from dummy_forcing.core.methods.pass_skip import PassSkip
 
 TOKEN = 2 * 4 * 2 * 48  # K and V, fp32, layers, width
 FRAME = 4 * TOKEN  # latents 4 x 4

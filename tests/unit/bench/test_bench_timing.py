@@ -61,15 +61,15 @@ def test_a_stopwatch_times_its_block():
 
 def test_time_in_attention_is_told_from_the_rest():
     class Slow:
-        def attend(self, layer, q, k, v, clock, finish=None):
+        def attend(self, layer, q, k, v, clock, norm_rope, dense):
             time.sleep(0.01)
             return q + layer
 
-    def finish(q, k):
+    def norm_rope(q, k):
         time.sleep(0.1)
         return q + 10, k
 
     timed, q = TimedMemory(Slow(), CPU), torch.zeros(1)
-    assert [timed.attend(layer, q, q, q, None, finish).item() for layer in range(3)] == [10, 11, 12]
+    assert [timed.attend(layer, q, q, q, None, norm_rope, None).item() for layer in range(3)] == [10, 11, 12]
     assert 0.03 <= timed.take() < 0.3
     assert timed.take() == 0

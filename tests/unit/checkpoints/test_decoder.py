@@ -7,11 +7,11 @@ from safetensors.torch import save_file
 
 from dummy_forcing.core.checkpoints.decoder import open_decoder
 from dummy_forcing.core.checkpoints.model import open_checkpoint
-from dummy_forcing.core.stream.decode import LatentScale, StreamingDecoder
+from dummy_forcing.core.decoders.latent_scale import trial_picture
+from dummy_forcing.core.decoders.streaming import LatentScale, StreamingDecoder
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
 from dummy_forcing.core.stream.encode import encode_clip
-from dummy_forcing.core.stream.latent_scale import trial_picture
 from dummy_forcing.core.wan.latent_norm import denormalise
-from dummy_forcing.core.wan.tae import TAE, TAEShape
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 from dummy_forcing.core.world.toy import open_toy_world
 

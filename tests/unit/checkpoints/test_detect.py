@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from dummy_forcing.core.checkpoints.detect import FAMILY_KEY, choose_family, detect_family
-from dummy_forcing.core.checkpoints.families import FAMILIES
+from dummy_forcing.core.checkpoints.families.detect_family import FAMILY_KEY, choose_family, detect_family
+from dummy_forcing.core.checkpoints.families.table import FAMILIES
 from dummy_forcing.core.wan.shape import WAN_1_3B
 from dummy_forcing.core.world.vocabulary import TEXT_DIM
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from dummy_forcing.core.checkpoints.families import FAMILIES, family
+from dummy_forcing.core.checkpoints.families.table import FAMILIES, family
 
 WARPED = (1.0, 0.9375, 0.625 * 4 / 3, 0.625, 0.0)
 

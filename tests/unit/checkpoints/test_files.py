@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dummy_forcing.core.checkpoints.files import (
+from dummy_forcing.core.checkpoints.files.checkpoint_files import (
     checkpoint_files,
     find_vaes,
     read_checkpoint,
@@ -55,7 +55,7 @@ def test_a_file_cut_short(save, refused, kept):
     whole = path.stat().st_size
     path.write_bytes(path.read_bytes()[:kept])
     there = f"{path.stat().st_size} B of" + (f" {whole} B are there" if kept < 0 else "")
-    with refused(f"is cut short: {there}", "download it again"):
+    with refused(f"is cut short: {there}", "download the file again"):
         read_tensors(path)
 
 
@@ -87,11 +87,14 @@ PAGE = b"\n<!DOCTYPE html>\n<html><body>Sign in to read this repository</body></
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", ["is empty (0 bytes)", "its download failed", "download it again"]),
-        (bytes(4096), ["nothing but zeros (4.0 KiB)", "its download is not finished", "download it again"]),
-        (PAGE, [f"is a web page ({len(PAGE)} B)", "its download failed", "log in", "download it again"]),
-        (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", ["is a web page", "download it again"]),
-        (b"Entry not found", ["is a text (15 B, 'Entry not found')", "if it was downloaded, download it again"]),
+        (b"", ["is empty (0 bytes)", "its download failed", "download the file again"]),
+        (bytes(4096), ["nothing but zeros (4.0 KiB)", "its download is not finished", "download the file again"]),
+        (PAGE, [f"is a web page ({len(PAGE)} B)", "its download failed", "log in", "download the file again"]),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", ["is a web page", "download the file again"]),
+        (
+            b"Entry not found",
+            ["is a text (15 B, 'Entry not found')", "if it was downloaded, download the file again"],
+        ),
         ("\u4f60\u597d\n".encode() * 99, ["is a text (693 B", "\u4f60\u597d"]),
         (b'{"error": "Access to model is restricted"}', ["is a text (42 B", "Access to model"]),
         (b"short\x00\x01", ["is no file of tensors", "choose a .safetensors or .pt file"]),
@@ -110,7 +113,7 @@ def test_other_formats(tmp_path, refused, name, content, words):
 def test_a_file_with_more_at_its_end(save, refused):
     path = save(WHOLE)
     path.write_bytes(path.read_bytes() + b"more")
-    with refused("is a damaged safetensors file", "download it again"):
+    with refused("is a damaged safetensors file", "download the file again"):
         read_tensors(path)
 
 
@@ -172,7 +175,7 @@ def test_an_index_stays_in_its_folder(tmp_path, save, refused, name):
     save(WHOLE, "inner/model.safetensors")
     save(WHOLE, "secret.safetensors")
     write_index(tmp_path / "inner", name)
-    with refused("model.safetensors.index.json", "download it again"):
+    with refused("model.safetensors.index.json", "download the file again"):
         read_checkpoint(tmp_path / "inner")
 
 
@@ -248,7 +251,7 @@ def test_a_shard_cut_short(tmp_path, save, refused):
     save(PARTS[0], shard(1))
     path = save(PARTS[1], shard(2))
     path.write_bytes(path.read_bytes()[:-2])
-    with refused(shard(2), "cut short", "download it again"):
+    with refused(shard(2), "cut short", "download the file again"):
         read_checkpoint(tmp_path / shard(1))
 
 

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from backbones import backbone_fingerprint
 
-from dummy_forcing.core.checkpoints.load import backbone_fingerprint, fill_backbone
-from dummy_forcing.core.checkpoints.lora import DOWN, UP
-from dummy_forcing.core.checkpoints.merge import Merge
+from dummy_forcing.core.checkpoints.layouts.normal import normalise
+from dummy_forcing.core.checkpoints.load import fill_backbone
+from dummy_forcing.core.checkpoints.lora.lora_merge import Merge
+from dummy_forcing.core.checkpoints.lora.lora_names import DOWN, UP
 from dummy_forcing.core.checkpoints.model import open_checkpoint
-from dummy_forcing.core.checkpoints.normal import normalise
 from dummy_forcing.core.wan.fp8_linear import fp8_weights, use_fp8_linears
 from dummy_forcing.core.world.toy import open_toy_world
 from dummy_forcing.kernels.fp8 import quantise_rows

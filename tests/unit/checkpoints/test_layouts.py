@@ -15,10 +15,10 @@ from published_layouts import (
     rcm,
 )
 
-from dummy_forcing.core.checkpoints.diffusers_names import is_of_diffusers, renamed_from_diffusers
-from dummy_forcing.core.checkpoints.layouts import backbone_layout
-from dummy_forcing.core.checkpoints.lora import lora_parts
-from dummy_forcing.core.checkpoints.normal import normalise
+from dummy_forcing.core.checkpoints.layouts.diffusers_names import is_of_diffusers, renamed_from_diffusers
+from dummy_forcing.core.checkpoints.layouts.layouts import backbone_layout
+from dummy_forcing.core.checkpoints.layouts.normal import normalise
+from dummy_forcing.core.checkpoints.lora.lora_file import lora_parts
 
 
 @pytest.fixture(scope="module")

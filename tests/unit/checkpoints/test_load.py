@@ -1,15 +1,11 @@
-
 import pytest
 import torch
+from backbones import backbone_fingerprint, load_backbone
 
-from dummy_forcing.core.checkpoints.load import (
-    backbone_fingerprint,
-    load_backbone,
-    load_vae,
-)
+from dummy_forcing.core.checkpoints.load import load_vae
+from dummy_forcing.core.decoders.vae_stream import VAEState, decode_chunk
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
-from dummy_forcing.core.wan.vae_stream import VAEState, decode_chunk
 
 WRAPPERS = ("", "model.", "net.", "module.", "model.diffusion_model.", "diffusion_model.", "model._orig_mod.")
 

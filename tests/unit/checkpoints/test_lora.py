@@ -5,7 +5,8 @@ import torch
 from published_layouts import SHAPE as PUBLISHED_SHAPE
 from published_layouts import backbone_state, diffusers, lora_state, prefixed
 
-from dummy_forcing.core.checkpoints.lora import comfy_lora, lora_parts
+from dummy_forcing.core.checkpoints.lora.lora_file import comfy_lora, lora_parts
+from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.wan.shape import WanShape
 
 SHAPE = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, in_channels=4, out_channels=4, freq_dim=32)
@@ -83,10 +84,10 @@ def test_files_that_train_only_some_layers(spelt, only):
                                                      "to 'diffusion_model.blocks.1.ffn.0.lokr_w1'"]),
         (f"{MODULE}.hada_w1_a", ["a LoHa of LyCORIS", f"to 'diffusion_model.{MODULE}.hada_w1_a'"]),
         (f"diffusion_model.{MODULE}.dora_scale", ["a DoRA (it has", "only ComfyUI's own Load LoRA node"]),
-        (f"base_model.model.{MODULE}.lora_magnitude_vector", ["a DoRA of PEFT", "merge it into the model"]),
+        (f"base_model.model.{MODULE}.lora_magnitude_vector", ["a DoRA of PEFT", "merge the LoRA into the model"]),
         (f"diffusion_model.{MODULE}.oft_blocks", ["an OFT or BOFT", "only ComfyUI's own Load LoRA node"]),
         (f"diffusion_model.{MODULE}.lora_mid.weight", ["three factors", "only ComfyUI's own Load LoRA node"]),
-        (f"{MODULE}.lora_B.bias", ["biases of its own", "merge it into the model"]),
+        (f"{MODULE}.lora_B.bias", ["biases of its own", "merge the LoRA into the model"]),
     ],
 )  # fmt: skip
 def test_other_kinds_are_named_with_what_to_do(refused, name, words):
@@ -125,9 +126,8 @@ def pair(module, down=DOWN, up=UP):
     [
         ({}, ["is not a LoRA"]),
         ({f"{MODULE}.weight": torch.ones(64, 48)}, ["is not a LoRA"]),
-        (pair("double_blocks.0.img_attn.qkv"), ["does not belong", "'double_blocks.0.img_attn.qkv'"]),
-        (pair("blocks.2.ffn.0"), ["does not belong", "'blocks.2.ffn.0'", "Load LoRA"]),
-        (pair("lora_unet_blocks_2_ffn_0"), ["does not belong", "lora_unet_blocks_2_ffn_0"]),
+        (pair(MODULE) | pair("blocks.2.ffn.0"), ["does not belong", "'blocks.2.ffn.0'", "Load LoRA"]),
+        (pair(MODULE) | pair("lora_unet_blocks_2_ffn_0"), ["does not belong", "lora_unet_blocks_2_ffn_0"]),
         (pair("blocks.0.modulation"), ["does not fit"]),
         (pair(MODULE, torch.ones(8, 5120)), ["does not fit", "[8, 5120]", "[64, 48]"]),
         (pair(MODULE, up=torch.ones(48, 8)), ["does not fit", "[48, 8]"]),
@@ -146,3 +146,27 @@ def pair(module, down=DOWN, up=UP):
 def test_what_is_refused(refused, tensors, words):
     with refused(*words):
         comfy_lora(lora_parts(tensors, SHAPE, "the LoRA 'x'"))
+
+
+@pytest.mark.parametrize(
+    ("module", "model"),
+    [
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q", "Stable Diffusion 1.5"),
+        ("lora_te_text_model_encoder_layers_0_mlp_fc1", "Stable Diffusion 1.5"),
+        ("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q", "Stable Diffusion 1.5"),
+        ("lora_te1_text_model_encoder_layers_0_mlp_fc1", "SDXL"),
+        ("lora_unet_down_blocks_2_attentions_0_transformer_blocks_3_attn1_to_q", "SDXL"),
+        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", "SDXL"),
+        ("lora_unet_double_blocks_0_img_attn_qkv", "Flux or HunyuanVideo"),
+        ("double_blocks.0.img_attn.qkv", "Flux or HunyuanVideo"),
+        ("transformer.single_transformer_blocks.0.attn.to_q", "Flux or HunyuanVideo"),
+        ("blocks.2.ffn.0", "another model"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["lora_down.weight", "lokr_w1"])
+def test_a_lora_of_which_nothing_fits_is_not_sent_to_a_node_that_would_skip_it(module, model, ending):
+    with pytest.raises(
+        DummyForcingError, match=f"is a LoRA for {model}: nothing in it belongs to this model"
+    ) as error:
+        lora_parts({f"{module}.{ending}": DOWN}, SHAPE, "the LoRA 'x'")
+    assert "Load LoRA" not in str(error.value)

@@ -5,8 +5,8 @@ import torch
 from published_layouts import PUBLISHED, SHAPE, backbone_state, lora_state, prefixed, raven_lora
 from safetensors.torch import save_file
 
-from dummy_forcing.core.checkpoints.families import family
-from dummy_forcing.core.checkpoints.lora_rules import LORA_KEY, merged_already, read_lora
+from dummy_forcing.core.checkpoints.families.table import family
+from dummy_forcing.core.checkpoints.lora.lora_rules import LORA_KEY, merged_already, read_lora
 from dummy_forcing.core.checkpoints.model import open_checkpoint
 from dummy_forcing.core.checkpoints.opened import open_backbone
 
@@ -131,7 +131,7 @@ def test_a_model_as_lora_and_a_lora_as_model(write, refused):
 def test_a_lora_cut_short(write, refused):
     path, lora = write(*LONGLIVE)
     lora.write_bytes(lora.read_bytes()[:-5000])
-    with refused("lora.pt", "is cut short", "download it again"):
+    with refused("lora.pt", "is cut short", "download the file again"):
         open_checkpoint(path, lora=lora)
 
 

@@ -2,8 +2,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dummy_forcing.core.checkpoints.lora import DOWN, UP
-from dummy_forcing.core.checkpoints.merge import Merge, check_mergeable, merge_all
+from dummy_forcing.core.checkpoints.lora.lora_merge import Merge, check_mergeable, merge_all
+from dummy_forcing.core.checkpoints.lora.lora_names import DOWN, UP
 
 MODULE = "blocks.0.ffn.0"
 

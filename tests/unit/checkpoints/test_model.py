@@ -1,10 +1,10 @@
 import pytest
 import torch
+from backbones import backbone_fingerprint, load_backbone
 
-from dummy_forcing.core.checkpoints.load import backbone_fingerprint, load_backbone
 from dummy_forcing.core.checkpoints.model import open_checkpoint
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dummy_forcing.core.checkpoints.names import (
+from dummy_forcing.core.checkpoints.layouts.wrapped_names import (
     backbone_part,
     bare_name,
     bare_names,

@@ -2,10 +2,10 @@ import json
 
 import pytest
 import torch
+from backbones import backbone_fingerprint, load_backbone
 
-from dummy_forcing.core.checkpoints.files import read_tensors
-from dummy_forcing.core.checkpoints.load import backbone_fingerprint, load_backbone
-from dummy_forcing.core.checkpoints.normal import normalise
+from dummy_forcing.core.checkpoints.files.checkpoint_files import read_tensors
+from dummy_forcing.core.checkpoints.layouts.normal import normalise
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
 

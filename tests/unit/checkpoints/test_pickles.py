@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dummy_forcing.core.checkpoints.pickles import CHOICE_KEY, is_zip, read_pickle
+from dummy_forcing.core.checkpoints.files.pickles import CHOICE_KEY, is_pickle, read_pickle
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(4, dtype=torch.bfloat16)}
 
@@ -136,7 +136,7 @@ def test_settings_beside_the_tensors(saved, refused):
 def test_a_file_cut_short(saved, refused, kept):
     path = saved({"a": torch.ones(5000)})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    with refused("is cut short", "KiB of it are there", "its download broke off", "download it again"):
+    with refused("is cut short", "KiB of it are there", "its download broke off", "download the file again"):
         read_pickle(path)
 
 
@@ -144,8 +144,8 @@ def test_another_zip_file(tmp_path, refused):
     path = tmp_path / "model.pt"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
-    assert is_zip(path)
-    with refused("is a zip archive and no PyTorch file", "unpack it"):
+    assert is_pickle(path)
+    with refused("is a zip archive and no PyTorch file", "unpack the archive"):
         read_pickle(path)
 
 

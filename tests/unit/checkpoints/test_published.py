@@ -4,10 +4,10 @@ import pytest
 import torch
 from published_layouts import PUBLISHED, SHAPE, backbone_state, diffusers, name_of, prefixed
 
-from dummy_forcing.core.checkpoints.families import FAMILIES
+from dummy_forcing.core.checkpoints.families.running import family_loop, family_memory
+from dummy_forcing.core.checkpoints.families.table import FAMILIES
+from dummy_forcing.core.checkpoints.layouts.normal import normalise
 from dummy_forcing.core.checkpoints.model import open_checkpoint
-from dummy_forcing.core.checkpoints.normal import normalise
-from dummy_forcing.core.checkpoints.running import family_loop, family_memory
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video

@@ -3,7 +3,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from dummy_forcing.core.checkpoints.write import write_tensors
+from dummy_forcing.core.checkpoints.files.write import write_tensors
 
 TENSORS = {
     "b": torch.arange(6.0).reshape(2, 3),

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from backbones import backbone_fingerprint
 
 from dummy_forcing.cli.main import main
-from dummy_forcing.core.checkpoints.families import Family
-from dummy_forcing.core.checkpoints.load import backbone_fingerprint
+from dummy_forcing.core.checkpoints.families.family import Family
 from dummy_forcing.core.checkpoints.model import ARVideoModel
 from dummy_forcing.core.wan.container import CausalWan
 from dummy_forcing.core.wan.shape import WanShape
@@ -19,11 +19,6 @@ FAMILY = Family("tiny", "Tiny", 3, (1000.0, 500.0), 5.0, 9, (32, 48), "none")
 def nowhere(name: str) -> str:
     """A path in a place where nobody can make a folder, an administrator neither."""
     return str(Path("Q:/none" if sys.platform == "win32" else "/proc/none", name))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.cli import generate
-from dummy_forcing.cli.given import material_of
+from dummy_forcing.cli.given import given_latents_of
 from dummy_forcing.cli.main import main
-from dummy_forcing.core.media.video import VideoWriter
+from dummy_forcing.core.media.video_file import VideoWriter
 
 from .conftest import make_model
 
@@ -50,7 +50,7 @@ def ask(tmp_path_factory):
     folder, model = tmp_path_factory.mktemp("out"), make_model(seed=0)
 
     def begin(args, request, model, config, prompts, console):
-        material_of(request.given, model, config)
+        given_latents_of(request.given, model, config)
         raise Accepted
 
     def ask(options, capture):

@@ -18,6 +18,7 @@ from .conftest import nowhere
         (["generate", "--prompt", "a purple circle moving left"], "'purple'", "colours: red"),
         (["generate", "--prompt", "a red cirle moving left"], "'cirle'", "did you mean 'circle'"),
         (["generate", "--prompt", "red"], "one or two objects", "write for example"),
+        (["generate", "--prompt", ""], "one or two objects", "write for example"),
         (["generate", "--latents", "0"], "--latents", "above 0"),
         (["generate", "--latents", "-3"], "--latents", "above 0"),
         (["generate", "--latents", "1.5"], "--latents", "whole number"),
@@ -42,7 +43,7 @@ from .conftest import nowhere
         (["generate", "--classification-chunk", "0"], "classification chunk is 0", "at least 1"),
         (["generate", "--policy", "lazy"], "lazy", "choose from"),
         (["generate", "--policy", "dense", "--dummy-ratio", "0.5"], "--dummy-ratio", "--policy dummy-forcing"),
-        (["generate", "--window", "9"], "--window", "--policy window"),
+        (["generate", "--window", "9"], "--window", "--policy rolling-window or window"),
         (["generate", "--policy", "window", "--window", "3"], "cannot hold", "at least 6"),
         (["generate", "--policy", "dense", "--save-profile", "h.safetensors"], "--save-profile", "leave it out"),
         (["generate", "--save-profile", "h.png"], "h.png", ".safetensors"),
@@ -100,7 +101,7 @@ def test_truncated_embedding(fails, tmp_path):
     whole = (tmp_path / "text.safetensors").read_bytes()
     (tmp_path / "text.safetensors").write_bytes(whole[:-8])
     message = fails("generate", "--model", "wan.safetensors", "--embedding", "text.safetensors")
-    assert "text.safetensors" in message and "download it again" in message
+    assert "text.safetensors" in message and "download the file again" in message
 
 
 def test_embedding_of_another_encoder(fails, tmp_path):

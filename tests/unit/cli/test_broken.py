@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.media.video_file import read_video
 
 METHODS = [
     ("--policy", "dense"),

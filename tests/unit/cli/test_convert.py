@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from dummy_forcing.cli.main import main
-from dummy_forcing.core.checkpoints.detect import FAMILY_KEY
-from dummy_forcing.core.checkpoints.lora_rules import LORA_KEY
+from dummy_forcing.core.checkpoints.families.detect_family import FAMILY_KEY
+from dummy_forcing.core.checkpoints.lora.lora_rules import LORA_KEY
 
 
 @pytest.fixture(scope="module")

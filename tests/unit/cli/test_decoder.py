@@ -8,11 +8,11 @@ import torch
 from published_layouts import PUBLISHED, SHAPE, backbone_state
 from safetensors.torch import save_file
 
-from dummy_forcing.cli import run as cli_run
+from dummy_forcing.cli import run_video as cli_run
 from dummy_forcing.cli.main import main
-from dummy_forcing.core.media.video import read_video
-from dummy_forcing.core.stream.decode_ahead import DecodeAhead
-from dummy_forcing.core.wan.tae import TAE, TAEShape
+from dummy_forcing.core.decoders.decode_ahead import DecodeAhead
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
+from dummy_forcing.core.media.video_file import read_video
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 
 from .test_generate import interrupt_at

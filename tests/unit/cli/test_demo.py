@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from dummy_forcing.cli.main import main
-from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.media.video_file import read_video
 
 from .conftest import FAMILY, make_model, nowhere, snapshot
 
@@ -58,6 +58,7 @@ def check_report(report):
         (["--latents", "6"], "use --latents 9"),
         (["--latents", "10"], "9 or 12"),
         (["--prompt", "a pink circle"], "'pink'"),
+        (["--prompt", ""], "one or two objects"),
         (["--output", nowhere("demo")], nowhere("demo")),
         (["--output", "notes"], "notes"),
     ],

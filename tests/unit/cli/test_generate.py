@@ -6,7 +6,7 @@ import torch
 
 from dummy_forcing.core.heads.profile import HeadProfile
 from dummy_forcing.core.heads.programming import program_heads
-from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.media.video_file import read_video
 
 from .conftest import snapshot
 

@@ -1,12 +1,13 @@
 """--image, --extend, --source, --strength, --context-noise and --refine."""
 
 import json
+from fractions import Fraction
 
 import pytest
 import torch
 from odd_media import turn, write_greys
 
-from dummy_forcing.core.media.video import VideoWriter, read_video
+from dummy_forcing.core.media.video_file import VideoWriter, read_video
 
 
 @pytest.fixture
@@ -146,3 +147,27 @@ def test_context_noise_and_refining(run, capsys, tmp_path):
         assert report["passes"] == 9
         videos.append((tmp_path / "out/a.gif").read_bytes())
     assert len(set(videos)) == 3
+
+
+def test_a_short_source_of_another_rate_is_counted_as_it_is(run, fails, tmp_path):
+    path = write_greys(tmp_path / "fast", 9, 25)
+    said = fails("generate", "--output", "out/a.gif", "--source", path)
+    assert (
+        "fast.mp4 has 9 frames at 25 a second, which are 6 at 16 a second, less than a chunk; give a video of at"
+        in said
+    )
+    assert "at least 9 frames, or take its frames one by one with --keep-frames" in said
+    said = fails("generate", "--output", "out/a.gif", "--source", write_greys(tmp_path / "one", 1))
+    assert "one.mp4 has 1 frame, less than a chunk; give a video of at least 9 frames" in said
+    assert "keep" not in said
+    assert run("generate", "--output", "out/a.gif", "--source", path, "--keep-frames") == 0
+
+
+def test_a_source_is_read_as_far_as_it_is_used(run, capsys, fails, tmp_path):
+    path = write_greys(tmp_path / "long", 41)
+    assert report_of(run, capsys, "--source", path, "--latents", 3)["given"]["frames"] == 9
+    assert report_of(run, capsys, "--source", path, "--seconds", 0.5)["given"]["frames"] < 41
+    jump = write_greys(
+        tmp_path / "jump", 12, seconds=lambda index: Fraction(index, 16) + (7200 if index > 5 else 0)
+    )
+    assert "jump.mp4: the time stamps of the video have a gap" in fails("generate", "--extend", jump)

@@ -1,6 +1,7 @@
 """`dummy-forcing inspect`: what a checkpoint is and what it still needs."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from published_layouts import PUBLISHED, SHAPE, backbone_state, prefixed
 from safetensors.torch import save_file
 
 from dummy_forcing.cli.main import main
+from dummy_forcing.core.checkpoints.core_comfyui import NOTHING
 from dummy_forcing.core.checkpoints.facts import inspect_checkpoint
 from dummy_forcing.core.world.toy import BACKBONE_FILE, WEIGHTS
 
@@ -110,3 +112,12 @@ def test_what_is_no_backbone(tmp_path, capsys, tensors, words):
     assert main(["inspect", str(tmp_path / "x.safetensors")]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".bin", ".ckpt"])
+def test_what_a_file_is_goes_by_its_content(tmp_path, suffix):
+    """ComfyUI's own loader goes by the name and cannot read it."""
+    path = (tmp_path / "renamed").with_suffix(suffix)
+    shutil.copy(WEIGHTS / BACKBONE_FILE, path)
+    facts, expected = inspect_checkpoint(path), inspect_checkpoint(WEIGHTS / BACKBONE_FILE)
+    assert (facts.tensors, facts.family, facts.comfyui) == (expected.tensors, expected.family, NOTHING)

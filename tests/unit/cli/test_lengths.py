@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from dummy_forcing.cli.models import count_latents
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.stream.tally import pixel_frames
+from dummy_forcing.core.video import pixel_frames
 
 chunks = st.integers(1, 8)
 

@@ -2,8 +2,8 @@
 
 import json
 
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.temp_cache import TempCache
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.temp_cache import TempCache
 
 MERGE = ("--policy", "dense", "--merge", "temp-cache")
 

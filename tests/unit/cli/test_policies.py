@@ -1,14 +1,15 @@
 import pytest
 
-from dummy_forcing.cli.arguments import POLICIES, build_parser
+from dummy_forcing.cli.arguments import build_parser
 from dummy_forcing.cli.policies import memory_for, read_policy
-from dummy_forcing.core.checkpoints.families import family
+from dummy_forcing.core.checkpoints.families.table import family
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import KEEP_METHODS, MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.rope import Absolute, Relative
-from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.base import methods
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import Window
 
 
 def policy(*argv: str):
@@ -16,7 +17,8 @@ def policy(*argv: str):
 
 
 def test_every_method_can_be_typed():
-    assert {name.replace("-", "_") for name in POLICIES} - {"family"} == set(KEEP_METHODS)
+    for name, method in methods("keep").items():
+        assert type(policy("--policy", name.replace("_", "-"))) is method
 
 
 def test_a_family_brings_its_own_memory_and_positions():

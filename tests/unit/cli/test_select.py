@@ -4,23 +4,20 @@ from dataclasses import replace
 
 import pytest
 
-from dummy_forcing.cli.arguments import ALL_KEYS, ANN, LIGHT_FORCING, PRESETS, build_parser
-from dummy_forcing.cli.select import read_cross, read_select
+from dummy_forcing.cli.arguments import build_parser
+from dummy_forcing.cli.selection import read_cross, read_select
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory import light_forcing
-from dummy_forcing.core.memory.ann_ca import AnnCA
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.cross import AllTokens
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.light_forcing import LightForcing
-from dummy_forcing.core.memory.light_plan import describe_sparsity, sparsity_by_chunk
-from dummy_forcing.core.memory.select import AllKeys
-from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnCA, AnnSA
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.light_forcing.schedule import describe_sparsity, sparsity_by_chunk
+from dummy_forcing.core.methods.plain import AllKeys, AllTokens
+from dummy_forcing.core.methods.window import Window
+from dummy_forcing.core.video import VideoShape
 
-SHAPE = KeepShape(2, 4, 3)
+VIDEO = VideoShape(2, 4, 3, 21)
 
 
 def select(*argv):
@@ -52,11 +49,6 @@ def test_options_become_the_method(argv, expected):
     assert select(*argv.split()) == expected
 
 
-def test_the_names_are_those_of_the_presets():
-    assert tuple(light_forcing.PRESETS) == PRESETS
-    assert {ALL_KEYS, LIGHT_FORCING, ANN} == {"all", "light-forcing", "ann"}
-
-
 @pytest.mark.parametrize(("argv", "expected"), [([], AllTokens()), (["--cross", "ann"], AnnCA())])
 def test_tokens_of_the_prompt(argv, expected):
     assert read_cross(build_parser().parse_args(["generate", *argv])) == expected
@@ -70,7 +62,7 @@ def test_tokens_of_the_prompt(argv, expected):
         ("--ann-bits 5", "--ann-bits belongs to --select ann"),
         ("--select light-forcing --ann-share 0.5", "--ann-share belongs to --select ann"),
         ("--select ann --sparsity 0.5", "--sparsity belongs to --select light-forcing"),
-        ("--select ann --ann-bits 12", "expected 1 to 10"),
+        ("--select ann --ann-bits 12", "from 1 to 10"),
         ("--select light-forcing --sparsity 1", "from 0 below 1"),
         ("--select light-forcing --sparsity much", "from 0 below 1"),
         ("--select some", "invalid choice"),
@@ -83,17 +75,17 @@ def test_what_cannot_be(argv, said):
 
 def test_the_schedule_of_the_authors_clip():
     config = MemoryConfig(select=LightForcing.tuned())
-    assert describe_sparsity(config, SHAPE, 21) == (
+    assert describe_sparsity(config, VIDEO) == (
         "Light Forcing, sparsity per chunk: 0, 0.827, 0.855, 0.872, 0.883, 0.892, 0.898"
     )
 
 
 def test_what_else_is_said():
     mild = MemoryConfig(Dense(), select=LightForcing(0.5, keep_current=True))
-    said = describe_sparsity(mild, SHAPE, None)
+    said = describe_sparsity(mild, replace(VIDEO, total_frames=None))
     assert "sparsity of the history per chunk: 0, " in said
     assert said.endswith("then the same; first and clean passes read everything")
-    assert describe_sparsity(MemoryConfig(), SHAPE, 21) is None
+    assert AllKeys().schedule(MemoryConfig(), VIDEO) is None
 
 
 @pytest.mark.parametrize(
@@ -104,11 +96,11 @@ def test_what_else_is_said():
     ],
 )
 def test_nothing_to_select(config):
-    assert "selects nothing here" in describe_sparsity(config, SHAPE, 21)
+    assert "selects nothing here" in describe_sparsity(config, VIDEO)
 
 
 def test_neighbor_heads_select_once_there_are_any():
-    short = sparsity_by_chunk(MemoryConfig(DummyForcing(), select=LightForcing()), SHAPE, 21)
-    long = sparsity_by_chunk(MemoryConfig(DummyForcing(local_context=4), select=LightForcing()), SHAPE, 21)
+    short = sparsity_by_chunk(MemoryConfig(DummyForcing(), select=LightForcing()), VIDEO)
+    long = sparsity_by_chunk(MemoryConfig(DummyForcing(local_context=4), select=LightForcing()), VIDEO)
     assert [bool(each) for each in short] == [False, True, *[False] * 5]
     assert [bool(each) for each in long] == [False, *[True] * 6]

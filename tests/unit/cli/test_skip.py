@@ -6,7 +6,7 @@ import pytest
 
 from dummy_forcing.cli.arguments import build_parser
 from dummy_forcing.cli.policies import read_skip
-from dummy_forcing.core.stream.pass_skip import PassSkip
+from dummy_forcing.core.methods.pass_skip import PassSkip
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_an_empty_list_is_the_same_video(run, tmp_path):
         (("--skip-passes", "2"), "it is the clean pass"),  # two steps
         (("--skip-passes", "5"), "list passes from 1 to 1"),
         (("--skip-threshold", "0"), "expected a number above 0"),
-        (("--skip-passes", "1", "--skip-threshold", "0.2"), "not allowed with"),
+        (("--skip-passes", "1", "--skip-threshold", "0.2"), "leave one out"),
     ],
 )
 def test_bad_rules(fails, options, said):

@@ -7,7 +7,7 @@ import pytest
 from dummy_forcing.cli.arguments import SWITCHES, build_parser
 from dummy_forcing.cli.main import main
 from dummy_forcing.cli.story import read_story
-from dummy_forcing.core.media.video import read_video
+from dummy_forcing.core.media.video_file import read_video
 from dummy_forcing.core.stream.prompts import SWITCH_METHODS
 
 FIRST, LATER = "a red circle moving up", "a blue square moving left"
@@ -36,7 +36,8 @@ def test_lines_and_json_say_the_same(story):
     lines = read(story(f"# a story\n\nchunk 1: {LATER}\n 2.5s :{FIRST}\n"))
     listed = [{"at": "chunk 1", "prompt": LATER}, {"at": "2.5 s", "prompt": FIRST}]
     as_json = read(story(json.dumps(listed), "story.json"))
-    for found in (lines, as_json):
+    named_txt = read(story("\n" + json.dumps(listed, indent=1), "listed.txt"))
+    for found in (lines, as_json, named_txt):
         assert found.prompts == (LATER, FIRST)
         assert [str(time) for time in found.plan.times] == ["chunk 1", "2.5s"]
         assert found.plan.method is None
@@ -57,7 +58,16 @@ def test_files_of_every_editor_are_read(tmp_path, name, encoding, end):
 
 def test_a_file_that_is_no_text(fails, tmp_path):
     (tmp_path / "story.txt").write_bytes(b"chunk 1: \xff\xfe\xe4")
-    assert "is not text in UTF-8; save it again as UTF-8" in fails("generate", "--prompts", tmp_path / "story.txt")
+    assert "is not text in UTF-8; save the text again as UTF-8" in fails(
+        "generate", "--prompts", tmp_path / "story.txt"
+    )
+
+
+@pytest.mark.parametrize("data", [b"GIF89a\x00\xff\xfe", b"chunk\x00", "chunk 1: a".encode("utf-16-le")])
+def test_a_binary_file_is_not_to_be_saved_as_text(fails, tmp_path, data):
+    (tmp_path / "story.txt").write_bytes(data)
+    said = fails("generate", "--prompts", tmp_path / "story.txt")
+    assert "is no text file" in said and "; give a text file in UTF-8" in said and "save" not in said
 
 
 def test_options_of_the_switch(story):
@@ -95,8 +105,18 @@ def test_seconds_are_latent_frames_of_16_a_second(run, capsys, story):
         ("", "holds no prompts"),
         ("a blue square", "line 1 of"),
         ("chunk 1:", "line 1 of"),
-        (f"soon: {LATER}", "'soon' is no time; write seconds as 5s or a chunk as chunk 8"),
-        ("chunk 1: a purple square moving left", "does not know the word 'purple'"),
+        (f"soon: {LATER}", "line 1 of {path}: 'soon' is no time; write seconds as 5s or a chunk as chunk 8"),
+        (f"# one\n00:01: {LATER}", "line 2 of {path}: '00:01' is no time; write seconds as 5s"),
+        (f"0:01:02.5 : {LATER}", "line 1 of {path}: '0:01:02.5' is no time; write seconds as 5s"),
+        (
+            f"chunk 1: {LATER}\nchunk 2: chunk 3: {FIRST}",
+            "line 2 of {path} has two times, 'chunk 2' and 'chunk 3'; give",
+        ),
+        (f"chunk 1: a purple square\nsoon: {LATER}", "line 2 of {path}: 'soon' is no time"),
+        (
+            "\nchunk 1: a purple square moving left",
+            "line 2 of {path}: the toy world does not know the word 'purple'",
+        ),
         (f"chunk 0: {LATER}", "begins at 'chunk 0', with the video itself"),
         (
             f"0.1s: {LATER}",
@@ -104,36 +124,44 @@ def test_seconds_are_latent_frames_of_16_a_second(run, capsys, story):
         ),
         (
             f"chunk 2: {LATER}\nchunk 1: {FIRST}",
-            "begins at 'chunk 2' and the next at 'chunk 1'; put them in the order",
+            "begins at 'chunk 2' and the next at 'chunk 1'; put the prompts in the order",
         ),
-        (f"1.9s: {LATER}\n 1.00 S : {FIRST}", "begins at '1.9s' and the next at '1.00 S'; put them in the order"),
+        (
+            f"1.9s: {LATER}\n 1.00 S : {FIRST}",
+            "begins at '1.9s' and the next at '1.00 S'; put the prompts in the order",
+        ),
         (
             f"chunk 1: {LATER}\n1s: {FIRST}",
             "the prompt at 'chunk 1' would never be seen: the prompt at '1s' begins",
         ),
         (
             f"chunk 3: {LATER}",
-            "begins at 'chunk 3', but the video lasts 2.062 s and its last chunk is chunk 2; make",
+            "begins at 'chunk 3', but the video lasts 2.062 s and its last chunk is chunk 2; make the video longer",
         ),
         (f"99s: {LATER}", "begins at '99s', but the video lasts 2.062 s"),
     ],
 )
 def test_bad_stories(fails, story, text, said):
-    assert said in fails("generate", "--prompts", story(text))
+    path = story(text)
+    assert said.replace("{path}", str(path)) in fails("generate", "--prompts", path)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is no JSON"),
-        ("{}", "holds no list"),
-        ('["a"]', 'has the entry "a"; expected a list of'),
-        ('[{"at": "chunk 1"}]', "expected a list of"),
-        ('[{"at": 1, "prompt": "a"}]', "both values are texts"),
+        ("{", "is not JSON"),
+        ("{}", "is not a list"),
+        ('["a"]', 'entry 1 of {path} is "a"; write a list of'),
+        ('[{"at": "chunk 1"}]', "write a list of"),
+        ('[{"at": 1, "prompt": "a"}]', "write both values as texts"),
+        ('[{"at": "1 min", "prompt": "a"}]', "entry 1 of {path}: '1 min' is no time"),
+        ('[{"at": "chunk 1", "prompt": "a"}]', "entry 1 of {path}: the toy world needs one or two objects"),
     ],
 )
 def test_bad_json(fails, story, text, said):
-    assert said in fails("generate", "--prompts", story(text, "story.json"))
+    for name in ("story.json", "story.txt"):  # what begins like JSON is read as such
+        path = story(text, name)
+        assert said.replace("{path}", str(path)) in fails("generate", "--prompts", path)
 
 
 def test_files_and_options_that_do_not_fit(fails, tmp_path):

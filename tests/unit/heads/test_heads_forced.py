@@ -17,7 +17,7 @@ from dummy_forcing.core.heads.forced import (
     merge_forced_roles,
     parse_forced_roles,
 )
-from dummy_forcing.core.heads.programming import program_heads, programming_value
+from dummy_forcing.core.heads.programming import program_heads
 from dummy_forcing.core.heads.roles import HeadRole
 
 SINK, NEIGHBOR, DUMMY = (role.value for role in HeadRole)
@@ -78,7 +78,9 @@ def test_of_two_texts_the_later_one_holds_head_by_head():
 
 @pytest.mark.parametrize("forced", ["3:0=sink", "0:4=dummy", "0:0=sink, 29:1=dummy"])
 def test_a_head_that_there_is_not(forced):
-    with pytest.raises(DummyForcingError, match=r"3 layers x 4 heads \(0:0 to 2:3\); correct the forced roles"):
+    with pytest.raises(
+        DummyForcingError, match=r"3 layers x 4 heads \(0:0 to 2:3\); correct or remove the forced roles"
+    ):
         check_forced_roles(parse_forced_roles(forced), 3, 4)
     with pytest.raises(DummyForcingError, match="3 layers x 4 heads"):
         program_heads(torch.ones(3, 4, 3), 0.5, forced=parse_forced_roles(forced))
@@ -105,7 +107,6 @@ def test_heads_are_programmed_as_the_browser_does(case):
     masses = torch.tensor(case["masses"], dtype=torch.float64)
     roles = program_heads(masses, case["dummy_ratio"], case["cost"], parse_forced_roles(case["forced_roles"]))
     assert roles.tolist() == case["roles"]
-    assert programming_value(masses, roles) / roles.numel() == pytest.approx(case["retained"], abs=1e-12)
 
 
 @given(by_hand, st.floats(0, 1), st.sampled_from(["normalised", "paper"]), st.integers(0, 99))

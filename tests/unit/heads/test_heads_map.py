@@ -8,23 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.bench.costs import key_frames
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.head_map import MOST_HEADS, HeadMap, MapCosts
 from dummy_forcing.core.heads.profile import HeadProfile
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.memory import Memory
-from dummy_forcing.core.memory.select import SelectShape
-from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.core.wan.cost import pass_cost
 from dummy_forcing.core.wan.shape import WAN_1_3B, WanShape
 
 SHAPE = WanShape(dim=48, heads=4, layers=3, ffn_dim=64)
 TOKENS, CHUNK, LATENTS = 2, 3, 21
-LAYOUT = StoreLayout(1, 4, TOKENS, CHUNK, torch.float32, torch.device("cpu"))
+VIDEO = VideoShape(3, 4, CHUNK, LATENTS, grid=(1, TOKENS), head_dim=4)
 SINK, NEIGHBOR, DUMMY = range(3)
 
 tables = st.lists(st.tuples(*4 * [st.integers(0, 2)]), min_size=3, max_size=3).map(tuple)
@@ -61,9 +58,8 @@ def test_the_two_numbers_are_the_cost_of_a_pass(key_frames_read):
 @given(memories)
 def test_key_frames_are_those_that_the_heads_read(keep):
     costs = MapCosts.of(SHAPE, TOKENS, CHUNK)
-    video = SelectShape(KeepShape(3, 4, CHUNK), LATENTS, LAYOUT)
     last = ChunkClock(LATENTS // CHUNK - 1, LATENTS - CHUNK, CHUNK, TOKENS, 0, 1.0, False)
-    assert mean_key_frames(keep, costs) == pytest.approx(key_frames(MemoryConfig(keep), video, last))
+    assert mean_key_frames(keep, costs) == pytest.approx(key_frames(MemoryConfig(keep), VIDEO, last))
 
 
 @settings(max_examples=30)
@@ -75,7 +71,7 @@ def test_kv_is_what_the_stores_hold(keep):
 
 
 def held_bytes(keep):
-    memory = Memory(4, LAYOUT, keep.begin(KeepShape(3, 4, CHUNK)), LATENTS)
+    memory = MemoryConfig(keep).begin(VIDEO)
     for start in range(0, LATENTS - CHUNK, CHUNK):
         kv = torch.zeros(1, CHUNK * TOKENS, 4, 4)
         clock = ChunkClock(start // CHUNK, start, CHUNK, TOKENS, 0, 0.0, True)

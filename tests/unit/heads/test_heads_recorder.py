@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from dummy_forcing.core.heads.head_scores import attention_mass, sample_rows
 from dummy_forcing.core.heads.recorder import MassRecorder
-from dummy_forcing.core.heads.score import attention_mass, sample_rows
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.heads import score
-from dummy_forcing.core.heads.score import attention_mass, sample_rows
+from dummy_forcing.core.heads import head_scores as score
+from dummy_forcing.core.heads.head_scores import attention_mass, sample_rows
 
 
 def reference(q, k, key_frames, current_start, rows=None):

@@ -10,8 +10,8 @@ import torch
 from attention_cases import KEYS, TRITON, qkv
 
 from dummy_forcing.kernels import ReadPlan, attend, backend_names, force_backend, forget_choices
-from dummy_forcing.kernels.choice import bucket, fastest
-from dummy_forcing.kernels.dispatch import Dispatcher, Implementation
+from dummy_forcing.kernels.choice import fastest
+from dummy_forcing.kernels.dispatch import Dispatcher, Implementation, bucket
 from dummy_forcing.kernels.libraries import library
 
 CPU = torch.device("cpu")
@@ -216,7 +216,7 @@ def test_every_name_is_there_once():
 
 
 def test_sage_is_taken_only_by_name():
-    from dummy_forcing.kernels.dense import DENSE
+    from dummy_forcing.kernels.dense_attention import DENSE
 
     sage = DENSE.table["sage"]
     assert not sage.competes(*qkv(1))

@@ -9,9 +9,9 @@ from attention_cases import TRITON, qkv
 from dummy_forcing.kernels import (
     Affine,
     BlockPlan,
-    Finish,
     HeadTarget,
     Modulation,
+    NormRope,
     QKNorm,
     ReadPlan,
     attend,
@@ -22,7 +22,7 @@ from dummy_forcing.kernels import (
     place_heads,
     residual_norm,
 )
-from dummy_forcing.kernels.dense import DENSE
+from dummy_forcing.kernels.dense_attention import DENSE
 from dummy_forcing.kernels.varlen import VARLEN
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -142,14 +142,14 @@ def elementwise(dtype, heads=12, head_dim=128, tokens=FRAME):
     q, k, v = torch.randn(3, 2, tokens, heads, head_dim).to(dtype).cuda().unbind(0)
     angles = torch.randn(tokens, 1, head_dim // 2).cuda()
     norms = (QKNorm(gain.to(dtype).cuda(), 1e-6) for gain in torch.randn(2, heads * head_dim))
-    finish = Finish(torch.polar(torch.ones_like(angles), angles), *norms)
+    norm_rope = NormRope(torch.polar(torch.ones_like(angles), angles), *norms)
     groups = ((0, 2, 3, 7, 8, 11), (1, 4, 5, 6, 9, 10))
     stores = [torch.full((2, 2, 2 * tokens, 6, head_dim), torch.nan, dtype=dtype).cuda() for _ in groups]
     targets = [HeadTarget(g, *store[:, :, 100 : 100 + tokens]) for g, store in zip(groups, stores, strict=True)]
     six = torch.randn(2, 3, 6, heads * head_dim).to(dtype).cuda().unbind(2)
     x, update = q.flatten(2), k.flatten(2)
     return [
-        *place_heads(q, k, v, targets, finish),
+        *place_heads(q, k, v, targets, norm_rope),
         *(part for target in targets for part in (target.k, target.v)),
         *residual_norm(x, update, six[2], 1e-6, Modulation(six[0], six[1])),
         *residual_norm(x, update, six[2], 1e-6, Affine(six[3][0, 0], six[4][0, 0])),

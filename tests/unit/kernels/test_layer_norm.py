@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from attention_cases import TOLERANCE, TRITON
+from attention_cases import TOLERANCE
+from elementwise_cases import EPS, NAMES, draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,13 +16,6 @@ from dummy_forcing.kernels import (
     modulate,
     residual_norm,
 )
-
-NAMES = ["torch", pytest.param("fused", marks=TRITON)]
-EPS = 1e-6
-
-
-def draw(*size, seed, dtype=torch.float32):
-    return torch.randn(size, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
 def per_token(x, tokens):

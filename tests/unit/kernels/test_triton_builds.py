@@ -69,10 +69,10 @@ def attention(*, capability, dtype, head_dim, bias, tile):
     }  # fmt: skip
 
 
-def finish(capability, dtype, heads, head_dim):
+def norm_rope(capability, dtype, heads, head_dim):
     """Norm, RoPE and KV write of a row of a model."""
     return {
-        "module": "finish_triton",
+        "module": "norm_rope_triton",
         "function": "finish_heads",
         "capability": capability,
         "dtype": dtype,
@@ -102,7 +102,7 @@ def test_attention_builds_for_hopper_and_uses_its_matrix_units(build):
 
 
 @TRITON
-@pytest.mark.parametrize("case", [finish(90, "bf16", 16, 128), layer_norm(90, "bf16", 2048)])
+@pytest.mark.parametrize("case", [norm_rope(90, "bf16", 16, 128), layer_norm(90, "bf16", 2048)])
 def test_elementwise_work_builds_for_hopper_and_writes_16_bytes_at_a_time(build, case):
     assert build(**case)["vectors"]
 
@@ -125,5 +125,5 @@ def test_elementwise_work_builds_for_every_gpu(build, capability):
     """Rows of Wan 1.3B and 14B."""
     for dtype in ("bf16", "fp32"):
         for heads, channels in ((16, 2048), (64, 8192)):
-            for case in (finish(capability, dtype, heads, 128), layer_norm(capability, dtype, channels)):
+            for case in (norm_rope(capability, dtype, heads, 128), layer_norm(capability, dtype, channels)):
                 assert build(**case)["shared"] <= 99 * 1024

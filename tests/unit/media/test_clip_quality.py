@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.media.clip_quality import LowestOverTime, QualityMeter
-from dummy_forcing.core.media.quality import psnr, psnr_per_frame, ssim_per_frame
+from dummy_forcing.core.media.quality import decibels, psnr, squared_errors, ssim_per_frame
 
 
 def clip(seed, frames=10):
@@ -30,7 +30,8 @@ def test_pieces_give_what_the_whole_gives(pieces):
     found, ssim = measured(a, b, pieces), ssim_per_frame(a, b, 255)
     assert found.frames == 10 and found.point_frames == 1
     assert found.psnr == pytest.approx(psnr(a, b, 255), abs=1e-9)
-    assert found.psnr_curve == tuple(psnr_per_frame(a, b, 255).tolist()) and found.psnr_curve[4] == math.inf
+    decibels_per_frame = [decibels(error, 255) for error in squared_errors(a, b, 255).tolist()]
+    assert found.psnr_curve == tuple(decibels_per_frame) and found.psnr_curve[4] == math.inf
     assert found.ssim_curve == tuple(ssim.tolist())
     assert found.ssim == pytest.approx(ssim.mean().item())
     assert (found.worst_ssim, found.worst_frame) == (ssim.min().item(), ssim.argmin().item())

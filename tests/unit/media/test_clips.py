@@ -12,7 +12,7 @@ from dummy_forcing.core.media import clips
 from dummy_forcing.core.media.clips import Pairs, PictureClip
 from dummy_forcing.core.media.file_clip import FileClip
 from dummy_forcing.core.media.frames import resize
-from dummy_forcing.core.media.video import VideoWriter, read_video
+from dummy_forcing.core.media.video_file import VideoWriter, read_video
 
 RATE = Fraction(16)
 

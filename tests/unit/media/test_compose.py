@@ -1,4 +1,4 @@
-"""Pictures of clips: every pixel of a clip is where it should be, unchanged."""
+"""Clips side by side: every pixel of a clip is where it should be, unchanged."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.media.compose import contact_sheet, side_by_side
+from dummy_forcing.core.media.compose import side_by_side
 
 pytest.importorskip("PIL")
 
@@ -67,7 +67,6 @@ def test_inputs_are_left_alone():
     clip = noise(2, 8, 8) * 2 - 0.5
     copy = clip.clone()
     side_by_side([clip], ["a"])
-    contact_sheet(clip)
     assert torch.equal(clip, copy)
 
 
@@ -83,35 +82,3 @@ def test_side_by_side_errors():
         side_by_side([clip], ["a"], scale=0)
     with pytest.raises(DummyForcingError, match="shape"):
         side_by_side([clip[0]], ["a"])
-
-
-@settings(max_examples=20, deadline=None)
-@given(frames=st.integers(1, 12), columns=st.integers(1, 6), every=st.integers(1, 5), scale=st.integers(1, 2))
-def test_a_sheet_holds_every_nth_frame(frames, columns, every, scale):
-    levels = torch.arange(frames, dtype=torch.uint8) * 20
-    clip = levels[:, None, None, None].expand(-1, 6, 10, 3)
-    shown = levels[::every]
-    sheet = contact_sheet(clip, columns, every, [""] * len(shown), scale=scale, gap=3)
-    across = min(columns, len(shown))
-    down = -(-len(shown) // across)
-    assert sheet.size == (across * (10 * scale + 3) + 3, down * (6 * scale + 3) + 3)
-    for index, level in enumerate(shown.tolist()):
-        row, column = divmod(index, across)
-        for x, y in ((0, 0), (10 * scale - 1, 6 * scale - 1)):
-            corner = (3 + column * (10 * scale + 3) + x, 3 + row * (6 * scale + 3) + y)
-            assert sheet.getpixel(corner) == (level, level, level)
-
-
-def test_frame_numbers_are_the_default_labels():
-    clip = torch.full((5, 40, 60, 3), 0.5)
-    assert contact_sheet(clip, 2, 2).tobytes() == contact_sheet(clip, 2, 2, ["0", "2", "4"]).tobytes()
-    assert contact_sheet(clip, 2, 2).tobytes() != contact_sheet(clip, 2, 2, ["", "", ""]).tobytes()
-
-
-def test_sheet_errors():
-    with pytest.raises(DummyForcingError, match="frames must be at least 1"):
-        contact_sheet(noise(0, 8, 8))
-    with pytest.raises(DummyForcingError, match="columns"):
-        contact_sheet(noise(1, 8, 8), columns=0)
-    with pytest.raises(DummyForcingError, match="1 labels for 2 stills"):
-        contact_sheet(noise(2, 8, 8), labels=["a"])

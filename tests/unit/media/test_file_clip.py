@@ -1,19 +1,22 @@
 """Files as people have them: where they begin, how fast they are, which colours they have, which way is up."""
 
+import io
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_media import KINDS, STEP, turn, write_flat, write_greys
+from odd_media import KINDS, STEP, Kind, turn, write_flat, write_greys
 
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.media import reading as reading_module
 from dummy_forcing.core.media.clips import AtRate
 from dummy_forcing.core.media.file_clip import FileClip
 from dummy_forcing.core.media.reading import open_media, read_clip
-from dummy_forcing.core.media.video import VideoWriter, read_video
+from dummy_forcing.core.media.video_file import VideoWriter, read_video
 
 # Weights of red and blue in luma, by ISO/IEC 23091-2 code.
 LUMA = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}
@@ -94,10 +97,10 @@ def test_a_gif_has_the_rate_that_it_was_written_at(tmp_path, rate, count):
 @pytest.mark.parametrize("kind", KINDS)
 def test_thirty_frames_a_second_keep_their_speed(tmp_path, kind):
     clip = FileClip(write_greys(tmp_path / "a", 40, 30, KINDS[kind]))
-    frames, reading = read_clip(clip, 16)
+    frames, reading = read_clip(clip, 16, "this")
     assert shown(frames) == [int((index + 0.5) / 16 * 30) for index in range(21)]
     assert (reading.given_frames, reading.given_rate, reading.frames, reading.rate) == (40, 30, 21, 16)
-    kept, reading = read_clip(clip, None)
+    kept, reading = read_clip(clip, None, "this")
     assert shown(kept) == list(range(40)) and reading.lost(40, "this") == []
 
 
@@ -108,7 +111,7 @@ def test_a_variable_rate_comes_out_at_its_true_speed(tmp_path):
         return Fraction(index if index < 16 else 16 + 3 * (index - 16), 16)
 
     clip = FileClip(write_greys(tmp_path / "a", 24, 16, seconds=seconds))
-    frames, reading = read_clip(clip, 16)
+    frames, reading = read_clip(clip, 16, "this")
     expected = [index if index < 16 else 16 + (index - 16) // 3 for index in range(16 + 3 * 8)]
     assert shown(frames)[:38] == expected[:38] and 38 <= len(frames) <= 40
     assert reading.given_rate < 12 and reading.lost(40, "this") != []
@@ -118,7 +121,7 @@ def test_a_variable_rate_comes_out_at_its_true_speed(tmp_path):
 def test_what_has_the_models_rate_stays_as_it_is(tmp_path, suffix):
     with VideoWriter(tmp_path / f"a{suffix}", 16) as video:
         video.write(torch.arange(0, 240, 6, dtype=torch.uint8)[:, None, None, None].expand(-1, 32, 48, 3))
-    frames, reading = read_clip(open_media(tmp_path / f"a{suffix}"), 16)
+    frames, reading = read_clip(open_media(tmp_path / f"a{suffix}"), 16, "this")
     assert shown(frames) == list(range(40)) and reading.lost(40, "this") == []
 
 
@@ -150,9 +153,9 @@ def test_each_frame_is_what_a_player_shows_in_the_middle_of_its_time(gaps, tick,
 
 
 def test_sound_is_said_to_be_left_out(tmp_path):
-    _, reading = read_clip(FileClip(write_greys(tmp_path / "a", 17, sound=True)), 16)
+    _, reading = read_clip(FileClip(write_greys(tmp_path / "a", 17, sound=True)), 16, "this")
     assert reading.lost(17, "this") == ["its sound is left out"]
-    _, reading = read_clip(FileClip(write_greys(tmp_path / "b", 30, 30, sound=True)), 16)
+    _, reading = read_clip(FileClip(write_greys(tmp_path / "b", 30, 30, sound=True)), 16, "this")
     assert reading.lost(13, "--keep-frames") == [
         "30 frames at 30 a second were read as 16 at 16 a second, which keeps the speed; --keep-frames takes them "
         "one by one",
@@ -214,3 +217,105 @@ def test_what_is_no_media_is_said_plainly(tmp_path):
     ]:
         with pytest.raises(DummyForcingError, match=said):
             open_media(tmp_path / name)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("kept", [0.7, 0.9])
+def test_a_cut_file_is_not_taken_for_a_whole_one(tmp_path, kept, in_memory):
+    path = write_greys(tmp_path / "a", 33, 16, Kind(".mp4", "mp4", {"movflags": "+faststart"}))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    clip = FileClip(io.BytesIO(path.read_bytes()) if in_memory else path)
+    assert clip.frame_rate == 16
+    with pytest.raises(
+        DummyForcingError, match=r"only the first \d+ of its 33 frames can be read; copy or download"
+    ):
+        list(clip)
+    next(iter(clip))
+
+
+def test_a_cut_that_falls_between_two_frames_is_found(tmp_path):
+    path = write_greys(tmp_path / "a", 33, 16, Kind(".mp4", "mp4", {"movflags": "+faststart"}))
+    with av.open(str(path)) as container:
+        ends = [packet.pos + packet.size for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: ends[19]])
+    with pytest.raises(DummyForcingError, match="is cut short or damaged: only the first 20 of its 33 frames"):
+        list(FileClip(path))
+
+
+def test_a_cut_matroska_file_is_found_by_its_bytes(tmp_path):
+    path = write_greys(tmp_path / "a", 33, 16, Kind(".mkv", "matroska", {}))
+    assert len(list(FileClip(path))) == 33
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(DummyForcingError, match=r"only the first \d+ frames can be read"):
+        list(FileClip(path))
+
+
+def test_an_mp4_without_its_index_is_told_from_sound(tmp_path):
+    path = write_greys(tmp_path / "a", 33)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(DummyForcingError, match="is cut short or damaged: its index is missing; copy or download"):
+        FileClip(path)
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode(None))
+    with pytest.raises(DummyForcingError, match="holds no video; choose another file"):
+        FileClip(tmp_path / "sound.mp4")
+
+
+def test_a_part_of_the_index_that_is_left_out_is_no_damage(tmp_path):
+    """Phones shorten a video by its edit list."""
+    path = write_greys(tmp_path / "a", 33)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 12
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") // 3).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert 8 < len(list(FileClip(path))) < 33
+
+
+def test_rounded_stamps_change_nothing_and_nothing_is_said(tmp_path):
+    """Matroska counts whole milliseconds: 62 of 62.5."""
+    path = write_greys(tmp_path / "a", 33, seconds=lambda index: Fraction(62 * index, 1000))
+    clip = FileClip(path)
+    assert 16 < clip.frame_rate < 16.2
+    frames, reading = read_clip(clip, 16, "this")
+    assert shown(frames) == list(range(33)) and reading.lost(33, "this") == []
+
+
+def test_one_frame_is_one_frame(tmp_path):
+    frames, reading = read_clip(FileClip(write_greys(tmp_path / "a", 1, 60)), 16, "this")
+    assert len(frames) == 1 and reading.lost(1, "this") == []
+
+
+@pytest.mark.parametrize(("rate", "given", "read"), [(None, 40, 9), (16, 40, 9)])
+def test_no_more_is_read_than_is_used(tmp_path, rate, given, read):
+    clip = FileClip(write_greys(tmp_path / "a", given, 30))
+    whole = read_clip(clip, rate, "this")[0]
+    frames, reading = read_clip(clip, rate, "this", read)
+    assert torch.equal(frames, whole[:read]) and reading.more
+    assert reading.given_frames < given / 2
+    assert reading.lost(read, "this")[-1] == "what comes after its first 9 frames is left out"
+    assert not read_clip(clip, rate, "this", len(whole))[1].more
+
+
+def test_damage_behind_what_is_used_does_not_matter(tmp_path):
+    path = write_greys(tmp_path / "a", 33, 16, Kind(".mp4", "mp4", {"movflags": "+faststart"}))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.9)])
+    assert shown(read_clip(FileClip(path), 16, "this", 9)[0]) == list(range(9))
+
+
+def test_a_gap_in_the_time_stamps_is_not_filled(tmp_path):
+    path = write_greys(tmp_path / "a", 12, seconds=lambda index: Fraction(index, 16) + (7200 if index > 5 else 0))
+    with pytest.raises(DummyForcingError, match=r"gap of 7200 s behind frame 6, at 0\.3125 s; cut .* with this"):
+        read_clip(FileClip(path), 16, "this")
+    assert shown(read_clip(FileClip(path), None, "this")[0]) == list(range(12))
+
+
+def test_what_does_not_fit_into_memory_is_refused_while_it_is_read(tmp_path, monkeypatch):
+    clip = FileClip(write_greys(tmp_path / "a", 33))
+    monkeypatch.setattr(reading_module, "free_bytes", lambda device: 32 * 48 * 3 * 5 * 20)
+    with pytest.raises(DummyForcingError, match=r"after 32 frames of 48 x 32, .* KiB, and .* are free; use a"):
+        read_clip(clip, 16, "this")
+    assert len(read_clip(clip, 16, "this", 16)[0]) == 16

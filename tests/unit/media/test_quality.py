@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.media.quality import psnr, psnr_per_frame
+from dummy_forcing.core.media.quality import decibels, psnr, squared_errors
 
 
 def test_equal_clips_are_infinitely_alike():
     clip = torch.rand(2, 4, 4, 3)
     assert psnr(clip, clip.clone()) == math.inf
-    assert psnr_per_frame(clip, clip).tolist() == [math.inf, math.inf]
+    assert squared_errors(clip, clip).tolist() == [0, 0] and decibels(0.0) == math.inf
 
 
 @given(st.integers(0, 254), st.integers(1, 255))
@@ -30,7 +30,7 @@ def test_a_constant_difference_has_a_known_psnr(level, difference):
 def test_the_clip_averages_errors_not_decibels():
     a = torch.zeros(2, 4, 4, 3)
     b = torch.stack([torch.full((4, 4, 3), 0.1), torch.full((4, 4, 3), 0.3)])
-    assert psnr_per_frame(a, b).tolist() == pytest.approx([20.0, 20 * math.log10(1 / 0.3)], abs=1e-5)
+    assert squared_errors(a, b).tolist() == pytest.approx([0.01, 0.09], abs=1e-6)
     assert psnr(a, b) == pytest.approx(10 * math.log10(1 / 0.05), abs=1e-5)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.media.quality import psnr
-from dummy_forcing.core.media.video import VideoWriter, read_video
+from dummy_forcing.core.media.video_file import VideoWriter, read_video
 
 pytest.importorskip("av")
 

@@ -5,16 +5,15 @@ import math
 import pytest
 import torch
 
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.memory import Memory
-from dummy_forcing.core.memory.store import StoreLayout
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.memory_config import MemoryConfig
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.wan.rope import apply_rope, rope_rotations
+from dummy_forcing.core.video import VideoShape
+from dummy_forcing.core.wan.rope import rope_rotations
+from dummy_forcing.kernels.norm_rope import apply_rope
 
 
 @pytest.fixture
@@ -74,13 +73,17 @@ class HandDriven:
     batch, head_dim, tokens = 2, 4, 2
 
     def __init__(self, keep, *, layers=1, heads=4, chunk_frames=3, total_frames=None, seed=0, observers=()):
-        layout = StoreLayout(
-            self.batch, self.head_dim, self.tokens, chunk_frames, torch.float32, torch.device("cpu")
+        video = VideoShape(
+            layers,
+            heads,
+            chunk_frames,
+            total_frames,
+            batch=self.batch,
+            grid=(1, self.tokens),
+            head_dim=self.head_dim,
         )
         self.layers, self.heads, self.chunk_frames = layers, heads, chunk_frames
-        self.memory = Memory(
-            heads, layout, keep.begin(KeepShape(layers, heads, chunk_frames)), total_frames, observers
-        )
+        self.memory = MemoryConfig(keep).begin(video, observers)
         self.chunk = 0
         self.committed = [[] for _ in range(layers)]
         self._generator = torch.Generator().manual_seed(seed)
@@ -139,19 +142,20 @@ class Roped:
     def __init__(
         self, config, *, heads=2, chunk_frames=3, pass_frames=None, total=None, dtype=torch.float32, seed=0
     ):
-        layout = StoreLayout(
-            self.batch,
-            self.head_dim,
-            self.tokens,
-            pass_frames or chunk_frames,
-            dtype,
-            torch.device("cpu"),
-            config.rope.after,
+        video = VideoShape(
+            1,
+            heads,
+            chunk_frames,
+            total,
+            longest_pass=pass_frames,
+            batch=self.batch,
+            grid=self.grid,
+            head_dim=self.head_dim,
+            dtype=dtype,
         )
         self.heads, self.chunk_frames, self.dtype = heads, chunk_frames, dtype
         self.seen = SeenKeys()
-        run = config.keep.begin(KeepShape(1, heads, chunk_frames))
-        self.memory = Memory(heads, layout, run, total, [self.seen])
+        self.memory = config.begin(video, [self.seen])
         self.frames = {}
         self._generator = torch.Generator().manual_seed(seed)
 

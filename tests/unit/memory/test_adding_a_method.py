@@ -1,26 +1,30 @@
-"""The worked example of docs/adding_a_method.md: its method and its tests, run as they stand there."""
+"""The worked example of docs/adding_a_method.md: its module and its tests as they stand there, and nothing else."""
 
-import importlib.util
 import inspect
 import re
 import sys
-from pathlib import Path
 
 import pytest
+from worked_example import TESTS, example_method, load
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "adding_a_method.md"
-METHOD, TESTS = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+from dummy_forcing.cli.arguments import build_parser
+from dummy_forcing.cli.policies import read_policy
+from dummy_forcing.core.bench.typed_memories import parse_policy, syntax
+from dummy_forcing.core.errors import DummyForcingError
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """The page's tests, with its method in the package for as long as they run."""
-    folder = tmp_path_factory.mktemp("page")
-    method = load("dummy_forcing.core.memory.layer_window", folder / "layer_window.py", METHOD)
-    tests = load("test_layer_window", folder / "test_layer_window.py", TESTS)
+def method(tmp_path_factory):
+    with example_method(tmp_path_factory.mktemp("page"), "dummy_forcing") as module:
+        yield module.LayerWindow
+
+
+@pytest.fixture(scope="module")
+def page(method, tmp_path_factory):
+    """The page's tests."""
+    tests = load("test_layer_window", tmp_path_factory.mktemp("page") / "test_layer_window.py", TESTS)
     yield tests
-    for module in (method, tests):
-        del sys.modules[module.__name__]
+    del sys.modules[tests.__name__]
 
 
 @pytest.mark.parametrize("name", re.findall(r"^def (test_\w+)", TESTS, re.MULTILINE))
@@ -29,10 +33,21 @@ def test_the_page(name, page, request):
     test(**{fixture: request.getfixturevalue(fixture) for fixture in inspect.signature(test).parameters})
 
 
-def load(name: str, path: Path, code: str):
-    """A module of this name, which may import relatively if it is named as one of the package."""
-    path.write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_it_is_on_the_command_line(method, capsys):
+    def typed(*argv):
+        return read_policy(build_parser().parse_args(["generate", "--policy", "layer-window", *argv]))
+
+    assert typed() == method()
+    assert typed("--layer-window-narrow", "2", "--layer-window-wide", "9") == method(narrow=2, wide=9)
+    with pytest.raises(DummyForcingError, match="expected 0 or more, got 'few'"):
+        typed("--layer-window-narrow", "few")
+    with pytest.raises(DummyForcingError, match="--layer-window-wide belongs to --policy layer-window"):
+        read_policy(build_parser().parse_args(["generate", "--layer-window-wide", "9"]))
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["generate", "--help"])
+    assert "Recent latent frames that the last layer sees." in " ".join(capsys.readouterr().out.split())
+
+
+def test_it_is_in_the_bench(method):
+    assert parse_policy("layer-window:2:9").keep == method(narrow=2, wide=9)
+    assert "layer-window[:NARROW[:WIDE[:SINK]]]" in syntax()

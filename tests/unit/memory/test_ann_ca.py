@@ -1,17 +1,16 @@
 """AnnCA: tokens of the prompt that a frame's queries hit, the padding as one, the prompt hashed once."""
 
-import gc
 import json
 
 import pytest
 import torch
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.ann_ca import AnnCA
-from dummy_forcing.core.memory.ann_search import SignHash
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.cross import AllTokens
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnCA
+from dummy_forcing.core.methods.ann.search import SignHash
+from dummy_forcing.core.methods.plain import AllTokens
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
@@ -37,14 +36,14 @@ def make_prompt(words=12, padding=8, batch=2):
 def test_keeping_every_token_is_dense_and_reads_the_padding_once():
     q, (k, v) = draw(2, FRAMES * TOKENS, HEADS, 16, seed=1), make_prompt()
     run = AnnCA(bits=3, radius=3).begin()
-    out = run.attention(attend_densely, CLOCK)(q, k, v)
+    out = run.attend(0, q, k, v, CLOCK, attend_densely)
     torch.testing.assert_close(out, attend_densely(q, k, v), atol=1e-5, rtol=0)
     assert int(run.count.read) / run.count.held == 13 / 20
 
 
 def test_a_prompt_without_padding_is_dense_too():
     q, (k, v) = draw(2, FRAMES * TOKENS, HEADS, 16, seed=1), make_prompt(padding=0)
-    out = AnnCA(bits=3, radius=3).begin().attention(attend_densely, CLOCK)(q, k, v)
+    out = AnnCA(bits=3, radius=3).begin().attend(0, q, k, v, CLOCK, attend_densely)
     torch.testing.assert_close(out, attend_densely(q, k, v), atol=1e-5, rtol=0)
 
 
@@ -52,7 +51,7 @@ def test_a_prompt_without_padding_is_dense_too():
 def test_a_frame_reads_the_tokens_that_its_queries_hit(radius):
     words, (k, v) = 12, make_prompt(batch=1)
     q, search = draw(1, FRAMES * TOKENS, HEADS, 16, seed=1), SignHash(4, radius, 3)
-    out = AnnCA(4, radius, seed=3).begin().attention(attend_densely, CLOCK)(q, k, v)
+    out = AnnCA(4, radius, seed=3).begin().attend(0, q, k, v, CLOCK, attend_densely)
     for head in range(HEADS):
         of_tokens = search.codes((k[0, :words, head] - k[0, :words, head].mean(0))[None], (head,))[0].tolist()
         for frame in range(FRAMES):
@@ -64,23 +63,21 @@ def test_a_frame_reads_the_tokens_that_its_queries_hit(radius):
             torch.testing.assert_close(out[:, rows, head], expected[:, :, 0], atol=1e-5, rtol=0)
 
 
-def test_a_prompt_is_hashed_once_and_forgotten_with_its_keys():
+def test_a_prompt_is_hashed_once_for_each_layer_until_it_changes():
     run, q = AnnCA().begin(), draw(2, FRAMES * TOKENS, HEADS, 16, seed=1)
     k, v = make_prompt()
-    first = run.attention(attend_densely, CLOCK)(q, k, v)
-    (hashed,) = run._prompts.values()
-    assert torch.equal(run.attention(attend_densely, CLOCK)(q, k, v), first)
-    assert list(run._prompts.values()) == [hashed]
+    first = run.attend(0, q, k, v, CLOCK, attend_densely)
+    assert torch.equal(run.attend(0, q, k + 1, v, CLOCK, attend_densely), first), "the same prompt: hashed already"
     other = draw(2, 20, HEADS, 16, seed=7)
-    assert not torch.equal(run.attention(attend_densely, CLOCK)(q, other, v), first)
-    del other
-    gc.collect()
-    assert list(run._prompts.values()) == [hashed]
+    assert not torch.equal(run.attend(1, q, other, v, CLOCK, attend_densely), first), "another layer's keys"
+    run.change_prompt()
+    assert not torch.equal(run.attend(0, q, other, v, CLOCK, attend_densely), first), "another prompt"
 
 
-def test_off_is_what_the_home_runs_anyway():
+def test_off_is_what_the_model_runs_anyway():
     assert MemoryConfig().cross == AllTokens()
-    assert AllTokens().begin().attention(attend_densely, CLOCK) is attend_densely
+    q, (k, v) = draw(2, FRAMES * TOKENS, HEADS, 16, seed=1), make_prompt()
+    assert torch.equal(AllTokens().begin().attend(0, q, k, v, CLOCK, attend_densely), attend_densely(q, k, v))
 
 
 def test_videos_that_read_every_token_are_dense_ones(tiny_wan):

@@ -6,28 +6,26 @@ import json
 import pytest
 import torch
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.ann_sa import AnnSA, AnnSelection
-from dummy_forcing.core.memory.ann_search import SignHash
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.memory import Memory
-from dummy_forcing.core.memory.quantised_kv import QuantisedKV
-from dummy_forcing.core.memory.retention import Retention
-from dummy_forcing.core.memory.rope import Relative
-from dummy_forcing.core.memory.select import SelectShape
+from dummy_forcing.core.memory.retention import Retention, StoreHeads
 from dummy_forcing.core.memory.select_report import SelectCount
-from dummy_forcing.core.memory.store import StoreHeads, StoreLayout
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.memory.view import KVView
-from dummy_forcing.core.memory.window import RollingWindow, Window
+from dummy_forcing.core.memory.store import KVView
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnSA
+from dummy_forcing.core.methods.ann.history import AnnSelection
+from dummy_forcing.core.methods.ann.search import SignHash
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.kv_quantisation import QuantisedKV
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.tally import Tally, describe_run
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.kernels import ReadPlan, attend_densely
 
 CHUNK, TOKENS = 3, 8
@@ -297,9 +295,8 @@ def test_observers_see_every_key():
         def observe(self, layer, q, k, key_frames, clock):
             seen.append((k.shape[1], len(key_frames)))
 
-    layout = StoreLayout(1, 16, TOKENS, CHUNK, torch.float32, torch.device("cpu"))
-    keep = Dense().begin(KeepShape(1, 2, CHUNK))
-    memory = Memory(2, layout, keep, 9, [Watch()], select=SEARCHES[0])
+    video = VideoShape(1, 2, CHUNK, 9, grid=(1, TOKENS), head_dim=16)
+    memory = MemoryConfig(select=SEARCHES[0]).begin(video, [Watch()])
     for chunk in range(3):
         clock = ChunkClock(chunk, CHUNK * chunk, CHUNK, TOKENS, 1, 0.0, True)
         memory.attend(0, *draw(3, 1, CHUNK * TOKENS, 2, 16, seed=chunk), clock)
@@ -311,8 +308,7 @@ def test_observers_see_every_key():
 
 def test_share_is_known_where_nothing_is_searched():
     config = AnnSA()
-    layout = StoreLayout(1, 16, TOKENS, CHUNK, torch.float32, torch.device("cpu"))
-    run = config.begin(SelectShape(KeepShape(1, 2, CHUNK), None, layout))
+    run = config.begin(VideoShape(1, 2, CHUNK, grid=(1, TOKENS), head_dim=16))
     whole, clock = Retention(last=None), ChunkClock(3, 9, CHUNK, TOKENS, 1, 0.5, False)
     assert run.share(whole, clock) is None
     assert run.share(Retention(last=3), clock) == 1
@@ -331,13 +327,13 @@ def test_json_round_trip(select):
     ("options", "message"),
     [
         ({"search": "tree"}, "'quant' or 'lsh'"),
-        ({"bits": 0}, "expected 1 to 10"),
+        ({"bits": 0}, "from 1 to 10"),
         ({"share": 0}, "above 0 up to 1"),
         ({"radius": -1}, "0 or more"),
-        ({"block": 0}, "at least 1"),
-        ({"min_frames": 0}, "at least 1"),
+        ({"block": 0}, "1 or more"),
+        ({"min_frames": 0}, "1 or more"),
         ({"dense_passes": -1}, "0 or more"),
-        ({"min_recall": 1.5}, "between 0 and 1"),
+        ({"min_recall": 1.5}, "from 0 to 1"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
@@ -345,11 +341,28 @@ def test_impossible_options_are_refused(options, message):
         AnnSA(**options)
 
 
-@pytest.mark.parametrize("keep", [DummyForcing(), DummyForcing(local_context=2), Window(3, 9), RollingWindow(1, 8)])
-def test_histories_too_short_to_be_searched_are_refused(keep):
-    with pytest.raises(DummyForcingError, match=r"9 latent frames or more, but heads hold [3678] at most"):
-        MemoryConfig(keep, select=AnnSA())
-    MemoryConfig(keep, select=AnnSA(min_frames=3))
+@pytest.mark.parametrize(
+    ("keep", "chunk", "most"),
+    [
+        (DummyForcing(), 3, 3),
+        (DummyForcing(local_context=2), 3, 6),
+        (Window(3, 11), 3, 8),
+        (Window(1, 10), 3, 7),
+        (RollingWindow(1, 8), 3, 5),
+        (DummyForcing(local_context=5), 1, 5),
+    ],
+)
+def test_histories_too_short_to_be_searched_are_refused(keep, chunk, most):
+    """By what heads hold before a chunk of this video, not before chunks of 3."""
+    video = VideoShape(2, 4, chunk, grid=(1, TOKENS), head_dim=16)
+    with pytest.raises(DummyForcingError, match=f"with chunks of {chunk} heads hold {most} at most"):
+        MemoryConfig(keep, select=AnnSA()).begin(video)
+    MemoryConfig(keep, select=AnnSA(min_frames=3)).begin(video)
+
+
+def test_a_stream_says_so_before_anything_runs():
+    with pytest.raises(DummyForcingError, match="heads hold 7 at most"):
+        StreamConfig((1.0, 0.0), 3, 21, (4, 4), memory=MemoryConfig(Window(1, 10), select=AnnSA()))
 
 
 @pytest.mark.gpu

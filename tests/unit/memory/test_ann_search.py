@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dummy_forcing.core.memory.ann_search import QuantisedCells, SignHash, near_codes, nearest, projections
+from dummy_forcing.core.methods.ann.search import QuantisedCells, SignHash, near_codes, nearest, projections
 
 HEADS = (0, 2)
 CPU = torch.device("cpu")

@@ -5,7 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dummy_forcing.core.memory.block_choice import block_ranges, block_size, count_blocks, pool_blocks
+from dummy_forcing.core.methods.light_forcing.block_choice import (
+    block_ranges,
+    block_size,
+    count_blocks,
+    pool_blocks,
+)
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,14 @@
 import pytest
 import torch
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import (
-    Absolute,
-    DummyForcing,
-    MemoryConfig,
-    Relative,
-    RollingWindow,
-    VideoLayout,
-    Window,
-    build_memory,
-)
-from dummy_forcing.core.memory.forecast import forecast_kv
+from dummy_forcing.core.kv_forecast import forecast_kv
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import RollingWindow, Window
+from dummy_forcing.core.video import VideoShape
 
 SINK, NEIGHBOR, DUMMY = (role.value for role in HeadRole)
 POLICIES = [
@@ -27,10 +22,13 @@ POLICIES = [
 NAMES = ["window", "EMA sink", "rolling window", "dummy forcing"]
 
 
-def sizes_of(model, config, commits, total):
+def shape(total):
+    return VideoShape(layers=2, heads=4, chunk_frames=1, total_frames=total, head_dim=12)
+
+
+def sizes_of(config, commits, total):
     """Bytes after every commit."""
-    video = VideoLayout(1, 1, 1, total, torch.float32, torch.device("cpu"))
-    memory = build_memory(config, model, video)
+    memory = config.begin(shape(total))
     token = torch.zeros(1, 1, 4, 12)
     sizes = []
     for frame in range(commits):
@@ -44,28 +42,27 @@ def sizes_of(model, config, commits, total):
 
 
 @pytest.mark.parametrize("keep", POLICIES, ids=NAMES)
-def test_bytes_are_flat_over_ten_thousand_commits(tiny_wan, keep):
-    sizes = sizes_of(tiny_wan, MemoryConfig(keep, Relative()), 10_000, total=None)
+def test_bytes_are_flat_over_ten_thousand_commits(keep):
+    sizes = sizes_of(MemoryConfig(keep, Relative()), 10_000, total=None)
     assert len(set(sizes[2:])) == 1
 
 
 @pytest.mark.parametrize("rope", [Absolute(), Relative(21), Relative()], ids=repr)
 @pytest.mark.parametrize("keep", POLICIES, ids=NAMES)
-def test_bytes_are_as_forecast(tiny_wan, keep, rope):
+def test_bytes_are_as_forecast(keep, rope):
     config, total = MemoryConfig(keep, rope), 60
-    sizes = sizes_of(tiny_wan, config, total, total)
-    found = forecast_kv(config, tiny_wan, VideoLayout(1, 1, 1, total, torch.float32, torch.device("cpu")))
+    sizes = sizes_of(config, total, total)
+    found = forecast_kv(config, shape(total))
     assert (found.peak_bytes, found.final_bytes) == (max(sizes), sizes[-1])
     assert len(set(sizes[2:])) == 1
 
 
-def test_bytes_are_those_of_the_tensors(tiny_wan):
+def test_bytes_are_those_of_the_tensors():
     """Counted by hand: keys and values of history and tail, and the copies of opening frames."""
     token = 2 * 4 * 4 * 12  # layers, fp32, heads, head_dim
 
     def held(keep, rope, total=None):
-        video = VideoLayout(1, 1, 1, total, torch.float32, torch.device("cpu"))
-        return build_memory(MemoryConfig(keep, rope), tiny_wan, video).status.bytes
+        return MemoryConfig(keep, rope).begin(shape(total)).status.bytes
 
     assert held(Window(2, 5), Absolute()) == 2 * 5 * token
     assert held(Window(2, 5), Relative()) == (2 * 5 + 2) * token  # moved: a copy of the keys

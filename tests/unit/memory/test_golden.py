@@ -1,4 +1,4 @@
-"""The runs of the Dummy Forcing authors' code (tests/data, see DESIGN.md) must come out of ours."""
+"""The runs of the Dummy Forcing authors' code (docs/references.md, "The golden runs") must come out of ours."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,10 @@ from safetensors.torch import load_file
 
 from dummy_forcing.core.heads.programming import program_heads
 from dummy_forcing.core.heads.recorder import MassRecorder
-from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.base import KeepMethod
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified
 from dummy_forcing.core.stream.loop import stream_video
@@ -57,8 +60,8 @@ class GoldenNoise:
         return self.golden["noise"][:, :, CHUNK * chunk : CHUNK * (chunk + 1)]
 
 
-class WithGoldenRows:
-    """A keep policy: online classification that scores the very queries that the authors' code drew."""
+class WithGoldenRows(KeepMethod):
+    """A keep method: online classification that scores the very queries that the authors' code drew."""
 
     def __init__(self, config, rows):
         self.config, self.rows = config, rows

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dummy_forcing.core.memory.block_choice import count_blocks
-from dummy_forcing.core.memory.growth import ChunkGrowth, chunk_ends
-from dummy_forcing.core.memory.keep import KeepShape
+from dummy_forcing.core.methods.light_forcing.block_choice import count_blocks
+from dummy_forcing.core.methods.light_forcing.growth import ChunkGrowth
+from dummy_forcing.core.video import VideoShape
 
 
 def by_chunk(target, base, total, window=None, chunk=3, first=None):
     """Sparsity of every chunk; the first one has no history and is dense."""
-    shape = KeepShape(1, 1, chunk, first)
-    growth = ChunkGrowth.solve(target, base, shape, total, window)
-    ends = chunk_ends(shape, total)
+    video = VideoShape(1, 1, chunk, total, first)
+    growth = ChunkGrowth.solve(target, base, video, window)
+    ends = video.chunk_ends()
     return [0.0, *(growth.at(end) for end in ends[1:])], ends
 
 
@@ -25,7 +25,7 @@ def by_chunk(target, base, total, window=None, chunk=3, first=None):
     ],
 )
 def test_the_authors_clips(target, base, total, window, expected):
-    """METHODS.md 1.1, from the authors' code."""
+    """What the authors' code gives (docs/references.md, "Light Forcing's growth")."""
     found, _ = by_chunk(target, base, total, window)
     assert [round(each, 3) for each in found] == expected
 
@@ -37,7 +37,7 @@ def test_the_authors_long_video():
 
 
 def test_beta_and_blocks_of_the_authors_clips():
-    assert round(ChunkGrowth.solve(0.88, 0.98, KeepShape(1, 1, 3), 21, None).slope, 4) == 0.3748
+    assert round(ChunkGrowth.solve(0.88, 0.98, VideoShape(1, 1, 3, 21), None).slope, 4) == 0.3748
     found, ends = by_chunk(0.88, 0.98, 21)
     kept = [count_blocks(24 * end, each) for each, end in zip(found, ends, strict=True)]  # 1536 / 64 a frame
     assert kept == [72, 24, 31, 36, 42, 46, 51]
@@ -70,23 +70,22 @@ def test_nothing_is_sparse_at_zero():
 
 @pytest.mark.parametrize(("window", "frames"), [(None, 21), (12, 21), (60, 60)])
 def test_a_stream_without_end_grows_as_a_clip_and_stays_there(window, frames):
-    shape = KeepShape(1, 1, 3)
-    endless = ChunkGrowth.solve(0.7, 0.8, shape, None, window)
-    assert endless == ChunkGrowth.solve(0.7, 0.8, shape, frames, window)
+    endless = ChunkGrowth.solve(0.7, 0.8, VideoShape(1, 1, 3), window)
+    assert endless == ChunkGrowth.solve(0.7, 0.8, VideoShape(1, 1, 3, frames), window)
     assert endless.at(frames + 1) == endless.at(10**6) == endless.at(frames)
 
 
 def test_beyond_the_known_length_the_last_value_holds():
     """The authors' code indexes past its list."""
-    growth = ChunkGrowth.solve(0.88, 0.98, KeepShape(1, 1, 3), 21, None)
+    growth = ChunkGrowth.solve(0.88, 0.98, VideoShape(1, 1, 3, 21), None)
     assert growth.at(24) == growth.at(21)
 
 
 def test_a_start_image_and_a_ragged_end():
-    assert chunk_ends(KeepShape(1, 1, 3, 1), 9) == [1, 4, 7, 9]
+    assert VideoShape(1, 1, 3, 9, 1).chunk_ends() == [1, 4, 7, 9]
     found, ends = by_chunk(0.7, 0.8, 9, first=1)
     assert sum(e * s for e, s in zip(ends[1:], found[1:], strict=True)) == pytest.approx(0.7 * sum(ends[1:]))
 
 
 def test_a_video_of_one_chunk_goes_on_at_the_target():
-    assert ChunkGrowth.solve(0.7, 0.8, KeepShape(1, 1, 3), 3, None).at(6) == 0.7
+    assert ChunkGrowth.solve(0.7, 0.8, VideoShape(1, 1, 3, 3), None).at(6) == 0.7

@@ -7,29 +7,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.block_choice import block_size
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import MemoryConfig, VideoLayout
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.growth import ChunkGrowth
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.light_forcing import LightForcing
-from dummy_forcing.core.memory.memory import Memory
-from dummy_forcing.core.memory.quantised_kv import QuantisedKV
+from dummy_forcing.core.kv_forecast import forecast_kv
 from dummy_forcing.core.memory.retention import Retention
-from dummy_forcing.core.memory.rope import Relative
-from dummy_forcing.core.memory.select import AllKeys, SelectShape
-from dummy_forcing.core.memory.store import StoreLayout
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.kv_quantisation import QuantisedKV
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.light_forcing.block_choice import block_size
+from dummy_forcing.core.methods.light_forcing.growth import ChunkGrowth
+from dummy_forcing.core.methods.plain import AllKeys
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.wan.container import CausalWan
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.core.wan.shape import WAN_1_3B
 from dummy_forcing.kernels import attend_densely
 
@@ -45,12 +42,10 @@ class Watched:
 
     def __init__(self, config, *, tokens=5, total=21, dense=attend_densely, heads=2):
         self.tokens, self.heads = tokens, heads
-        layout = StoreLayout(
-            self.batch, self.head_dim, tokens, CHUNK, torch.float32, torch.device("cpu"), config.rope.after
-        )
-        keep = config.keep.begin(KeepShape(1, heads, CHUNK))
+        video = VideoShape(1, heads, CHUNK, total, batch=self.batch, grid=(1, tokens), head_dim=self.head_dim)
         watches = () if isinstance(config.keep, DummyForcing) else (self,)
-        self.memory = Memory(heads, layout, keep, total, watches, dense, config.merge, config.select)
+        self.dense = dense
+        self.memory = config.begin(video, watches)
         self.values = {}
         self._generator = torch.Generator().manual_seed(0)
 
@@ -67,7 +62,7 @@ class Watched:
         size = (3, self.batch, CHUNK * self.tokens, self.heads, self.head_dim)
         q, k, v = torch.randn(size, generator=self._generator)
         self.values.update(zip(clock.positions, v.split(self.tokens, 1), strict=True))
-        return self.memory.attend(0, q, k, v, clock)
+        return self.memory.attend(0, q, k, v, clock, dense=self.dense)
 
     def commit(self, chunk):
         clock = self.clock(chunk, clean=True)
@@ -76,7 +71,10 @@ class Watched:
 
 
 def literal(q, k, v, frames, method, sparsity, tokens):
-    """METHODS.md 6.3 for one item and head, a block of queries at a time: q [Lq, D], k and v [Lk, D]."""
+    """One item and head, a block of queries at a time: q [Lq, D], k and v [Lk, D].
+
+    After docs/references.md, "Light Forcing's choice of blocks".
+    """
     size_q, size_k = block_size(tokens, method.block_q), block_size(tokens, method.block_k)
     past = frames[:-CHUNK]
     blocks = [
@@ -144,7 +142,7 @@ def test_selection_is_the_literal_one(config, sparsity, frames, sizes, keep_curr
     )
     run = Watched(MemoryConfig(config.keep, config.rope, select=method), tokens=tokens)
     window = None if isinstance(config.keep, Dense) else config.keep.size
-    growth = ChunkGrowth.solve(sparsity, method.final_base, KeepShape(1, 2, CHUNK), 21, window)
+    growth = ChunkGrowth.solve(sparsity, method.final_base, VideoShape(1, 2, CHUNK, 21), window)
     for chunk in range(6):
         for clock in (run.clock(chunk), run.clock(chunk, index=2)):
             out = run.attend(clock)
@@ -176,7 +174,7 @@ def test_what_is_read_is_the_schedule(keep, sparsity, keep_current, chunk):
     history = min(3 * chunk, keep.size - CHUNK) if isinstance(keep, Window) else 3 * chunk
     total, own = 4 * (history + CHUNK), 4 * CHUNK  # blocks of 2 tokens
     window = keep.size if isinstance(keep, Window) else None
-    growth = ChunkGrowth.solve(sparsity, method.final_base, KeepShape(1, 2, CHUNK), 21, window)
+    growth = ChunkGrowth.solve(sparsity, method.final_base, VideoShape(1, 2, CHUNK, 21), window)
     left = 1 - (growth.at(3 * chunk + 3) if chunk else 0)
     wanted = own + math.floor(left * (total - own) + 1e-9) if keep_current else math.floor(left * total + 1e-9)
     assert counted == 2 * wanted
@@ -197,9 +195,8 @@ def count_keys(keep, method, chunk):
         run.commit(before)
     read.clear()
     run.attend(run.clock(chunk))
-    shape = KeepShape(1, run.heads, CHUNK)
-    ((member,),) = keep.begin(shape).start()
-    share = method.begin(SelectShape(shape, 21, run.memory.layout)).share(member.retention, run.clock(chunk))
+    ((member,),) = keep.begin(run.memory.video).start()
+    share = method.begin(run.memory.video).share(member.retention, run.clock(chunk))
     return sum(read) / (run.batch * run.heads * CHUNK * run.tokens), share
 
 
@@ -261,7 +258,7 @@ class RowNoise(SeededNoise):
 )
 def test_passes_that_read_everything(options, dense):
     method = LightForcing(0.7, block_q=4, block_k=2, **options)
-    run = method.begin(SelectShape(KeepShape(1, 2, CHUNK), 21, Watched(MemoryConfig(), tokens=8).memory.layout))
+    run = method.begin(VideoShape(1, 2, CHUNK, 21, grid=(1, 8)))
     clocks = [ChunkClock(4, 12, 3, 8, index, 0.5, index == 2) for index in range(3)]
     assert tuple(run.share(Retention(last=None), clock) == 1 for clock in clocks) == dense
 
@@ -289,14 +286,14 @@ def test_only_long_neighbor_heads_select(local_context, neighbor_frames):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"sparsity": 1.0}, r"sparsity is 1\.0; expected 0 .* below 1"),
-        ({"sparsity": -0.1}, "expected 0"),
+        ({"sparsity": 1.0}, r"sparsity is 1\.0; expected a number from 0 below 1"),
+        ({"sparsity": -0.1}, "expected a number from 0"),
         ({"sparsity": math.nan}, "sparsity is nan"),
         ({"base": 0.5}, r"base is 0\.5 for a sparsity of 0\.7; expected at least the sparsity"),
-        ({"base": 1.0}, "less than 1"),
-        ({"keep_frames": 2}, r"raise it to at least 3 or lower these"),
-        ({"sink": -1}, "expected 0 frames or more"),
-        ({"block_k": 0}, "expected at least 1 each"),
+        ({"base": 1.0}, "from 0 below 1"),
+        ({"keep_frames": 2}, r"raise keep frames to at least 3 or lower sink and near"),
+        ({"sink": -1}, "sink is -1; expected 0 or more"),
+        ({"block_k": 0}, "expected at least 1"),
     ],
 )
 def test_bad_values(options, said):
@@ -305,7 +302,10 @@ def test_bad_values(options, said):
 
 
 def test_the_authors_values():
-    """METHODS.md 1.2: sparsity, base, keep frames, sink, near; no pass is dense and no block is forced."""
+    """Sparsity, base, keep frames, sink, near; no pass is dense and no block is forced.
+
+    From docs/references.md, "Light Forcing's choice of blocks".
+    """
     for method, values in (
         (LightForcing.tuned(), (0.88, 0.98, 6, 1, 2)),
         (LightForcing.tuned_long(), (0.85, 0.95, 3, 1, 1)),
@@ -318,12 +318,12 @@ def test_the_authors_values():
 @pytest.mark.parametrize("keep", [Dense(), Window(3, 12), DummyForcing(0.5, 4)])
 def test_pooled_keys_are_a_small_share_of_keys_and_values(latent_size, keep):
     """At Wan's shapes, 480p to 1080p: allocated from the beginning, below 5 % and forecast."""
-    with torch.device("meta"):
-        backbone = CausalWan(WAN_1_3B)
     tokens = latent_size[0] * latent_size[1] // 4
-    video = VideoLayout(1, tokens, CHUNK, 21, torch.bfloat16, torch.device("meta"))
-    plain = forecast_kv(MemoryConfig(keep), backbone, video)
-    ours = forecast_kv(MemoryConfig(keep, select=LightForcing()), backbone, video)
+    video = VideoShape(
+        WAN_1_3B.layers, WAN_1_3B.heads, CHUNK, 21, grid=(1, tokens), head_dim=128, dtype=torch.bfloat16
+    )
+    plain = forecast_kv(MemoryConfig(keep), video)
+    ours = forecast_kv(MemoryConfig(keep, select=LightForcing()), video)
     assert 1 < ours.peak_bytes / plain.peak_bytes < 1.05
     assert 1 < ours.final_bytes / plain.final_bytes < 1.05
 

@@ -9,7 +9,9 @@ from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.programming import program_heads
 from dummy_forcing.core.heads.recorder import MassRecorder
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.config import Dense, DummyForcing, Window
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.window import Window
 
 SINK, NEIGHBOR, DUMMY = (role.value for role in HeadRole)
 EASY = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -29,7 +31,7 @@ def check_step(run, context_of):
 
 
 def context_of_role(role, config, start, chunk_frames):
-    """The method's definition (METHODS.md 3): latent frames of history that a head of this role reads."""
+    """Latent frames of history that a head of this role reads (docs/references.md, "Dummy Forcing's heads")."""
     if role == DUMMY:
         return range(max(0, start - config.packed_frames), start)
     if config.local_context is None:

@@ -7,8 +7,8 @@ from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.forced import parse_forced_roles
 from dummy_forcing.core.heads.profile import HeadProfile
 from dummy_forcing.core.heads.programming import program_heads
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.profiled import with_profile
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.dummy_forcing.profiled import with_profile
 
 MASSES = torch.rand(3, 4, 3, generator=torch.Generator().manual_seed(0))
 

@@ -5,30 +5,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import (
-    Absolute,
-    Dense,
-    DummyForcing,
-    MemoryConfig,
-    Relative,
-    RollingWindow,
-    VideoLayout,
-    Window,
-    build_memory,
-)
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.light_forcing import LightForcing
+from dummy_forcing.core.kv_forecast import forecast_kv
 from dummy_forcing.core.memory.memory import Cut
-from dummy_forcing.core.memory.merge import Unmerged
-from dummy_forcing.core.memory.quantised_frames import FORMATS, QuantisedFrames
-from dummy_forcing.core.memory.quantised_kv import QuantisedKV
-from dummy_forcing.core.memory.select import AllKeys
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.kv_quantisation import QuantisedKV
+from dummy_forcing.core.methods.kv_quantisation.quantised_frames import FORMATS, QuantisedFrames
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.plain import AllKeys, Unmerged
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
+from dummy_forcing.core.video import VideoShape
 
 SINK, NEIGHBOR, DUMMY = (role.value for role in HeadRole)
 FORCED = DummyForcing(roles=((SINK, NEIGHBOR, DUMMY, DUMMY), (NEIGHBOR, NEIGHBOR, NEIGHBOR, SINK)))
@@ -127,10 +121,10 @@ class Twins:
     """A quantised memory beside a plain one, whose frames are rounded just before they are committed."""
 
     def __init__(self, model, keep, rope, kind, total):
-        video = VideoLayout(1, TOKENS, CHUNK, total, torch.float32, CPU, pass_frames=2 * CHUNK)
+        video = VideoShape(LAYERS, HEADS, CHUNK, total, longest_pass=2 * CHUNK, grid=(1, TOKENS), head_dim=12)
         self.kind, self.model, self.seed = kind, model, 0
         self.quantised, self.plain = (
-            build_memory(MemoryConfig(keep, rope, merge), model, video) for merge in (QuantisedKV(kind), Unmerged())
+            MemoryConfig(keep, rope, merge).begin(video) for merge in (QuantisedKV(kind), Unmerged())
         )
 
     def attend(self, start, frames, clean):
@@ -221,8 +215,8 @@ def test_starting_over(twins):
 
 def held(model, keep, merge, total=60, dtype=torch.bfloat16, tokens=64, chunks=12):
     """Bytes after every commit, and the memory."""
-    video = VideoLayout(1, tokens, CHUNK, total, dtype, CPU)
-    memory, sizes = build_memory(MemoryConfig(keep, merge=merge), model, video), []
+    video = VideoShape(LAYERS, HEADS, CHUNK, total, grid=(1, tokens), head_dim=12, dtype=dtype)
+    memory, sizes = MemoryConfig(keep, merge=merge).begin(video), []
     kv = torch.zeros(1, CHUNK * tokens, HEADS, 12, dtype=dtype)
     for chunk in range(chunks):
         clock = ChunkClock(chunk, chunk * CHUNK, CHUNK, tokens, 0, 0.0, True)
@@ -238,8 +232,8 @@ def held(model, keep, merge, total=60, dtype=torch.bfloat16, tokens=64, chunks=1
 def test_bytes_are_flat_as_forecast_and_gone_at_the_end(tiny_wan, keep, kind):
     sizes, memory = held(tiny_wan, keep, QuantisedKV(kind))
     assert len(set(sizes[2:])) == 1
-    video = VideoLayout(1, 64, CHUNK, 60, torch.bfloat16, CPU)
-    found = forecast_kv(MemoryConfig(keep, merge=QuantisedKV(kind)), tiny_wan, video)
+    video = VideoShape(LAYERS, HEADS, CHUNK, 60, grid=(1, 64), head_dim=12, dtype=torch.bfloat16)
+    found = forecast_kv(MemoryConfig(keep, merge=QuantisedKV(kind)), video)
     assert (found.peak_bytes, found.final_bytes) == (max(sizes), sizes[-1])
     memory.close()
     assert memory.status.bytes == 0

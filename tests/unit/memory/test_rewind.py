@@ -6,8 +6,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.config import Absolute, Dense, DummyForcing, MemoryConfig, Relative, Window
 from dummy_forcing.core.memory.memory import Cut
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import Window
 
 SINK, NEIGHBOR, DUMMY = (role.value for role in HeadRole)
 ROLES = (SINK, NEIGHBOR, DUMMY, DUMMY)

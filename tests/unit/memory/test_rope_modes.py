@@ -7,16 +7,12 @@ from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.config import (
-    Absolute,
-    Dense,
-    DummyForcing,
-    MemoryConfig,
-    Relative,
-    RollingWindow,
-    Window,
-)
 from dummy_forcing.core.memory.memory import Cut
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise

@@ -11,8 +11,10 @@ import torch
 
 from dummy_forcing.core.heads.programming import program_heads
 from dummy_forcing.core.heads.recorder import MassRecorder
-from dummy_forcing.core.memory.config import Dense, DummyForcing, Window
 from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified
 from dummy_forcing.core.stream.noise import SeededNoise
 

@@ -6,7 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import Absolute, MemoryConfig, Relative, Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.positions import Absolute, Relative
+from dummy_forcing.core.methods.window import Window
 
 EASY = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 EXACT = {"atol": 2e-5, "rtol": 2e-5}

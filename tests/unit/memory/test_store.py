@@ -7,21 +7,15 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.retention import Retention
-from dummy_forcing.core.memory.store import FrameStore, StoreHeads, StoreLayout
+from dummy_forcing.core.memory.retention import Retention, StoreHeads
+from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.video import VideoShape
 
 TOKENS = 2
 CHUNK = 4
-LAYOUT = StoreLayout(
-    batch=2,
-    head_dim=3,
-    tokens_per_frame=TOKENS,
-    pass_frames=CHUNK,
-    dtype=torch.float32,
-    device=torch.device("cpu"),
-)
+VIDEO = VideoShape(layers=1, heads=3, chunk_frames=CHUNK, batch=2, grid=(1, TOKENS), head_dim=3)
 RETENTIONS = st.builds(
     Retention, first=st.integers(0, 3), last=st.none() | st.integers(0, 6), begin=st.integers(0, 4)
 )
@@ -32,8 +26,8 @@ def frame_kv(frame, heads, *, version=0):
     """Keys and values of one frame of the given heads: every number tells where it belongs."""
     head = torch.tensor(heads, dtype=torch.float32)[None, None, :, None]
     token = torch.arange(TOKENS).view(1, -1, 1, 1) / 10
-    item = torch.arange(LAYOUT.batch).view(-1, 1, 1, 1) / 1000
-    k = (1000 * frame + 10 * head + token + item + 0.5 * version).expand(-1, -1, -1, LAYOUT.head_dim)
+    item = torch.arange(VIDEO.batch).view(-1, 1, 1, 1) / 1000
+    k = (1000 * frame + 10 * head + token + item + 0.5 * version).expand(-1, -1, -1, VIDEO.head_dim)
     return k, -k
 
 
@@ -99,7 +93,7 @@ def run_chunks(store, chunks, start=0):
 def test_contents_equal_a_dict_of_frames(retention, chunks, bounded):
     member = StoreHeads((0, 1), retention)
     slots = slots_for([member], chunks) if bounded or retention.last is not None else None
-    run_chunks(FrameStore(LAYOUT, (member,), slots), chunks)
+    run_chunks(FrameStore(VIDEO, (member,), slots), chunks)
 
 
 @given(sink=RETENTIONS, recent=RETENTIONS, chunks=CHUNKS)
@@ -108,22 +102,22 @@ def test_packed_members_do_not_disturb_one_another(sink, recent, chunks):
     total = sum(chunks)
     assume(all(sink.held(n) == recent.held(n) for n in range(total + 1)))
     members = (StoreHeads((3,), sink), StoreHeads((0, 2), recent))
-    run_chunks(FrameStore(LAYOUT, members, slots_for(members, chunks)), chunks)
+    run_chunks(FrameStore(VIDEO, members, slots_for(members, chunks)), chunks)
 
 
 @pytest.mark.parametrize("first", range(4))
 def test_sink_and_recent_heads_of_equal_length_pack(first):
     members = (StoreHeads((1, 3), Retention(first=first, last=3 - first)), StoreHeads((0,), Retention(last=3)))
-    run_chunks(FrameStore(LAYOUT, members, 3), [1, 4, 2, 3, 3, 1, 4])
+    run_chunks(FrameStore(VIDEO, members, 3), [1, 4, 2, 3, 3, 1, 4])
 
 
 @given(retention=RETENTIONS, before=CHUNKS, after=CHUNKS)
 @settings(deadline=None, max_examples=60)
 def test_adopting_a_dense_history_equals_having_kept_it_all_along(retention, before, after):
-    dense = FrameStore(LAYOUT, (StoreHeads((0, 1, 2), Retention(last=None)),), None)
+    dense = FrameStore(VIDEO, (StoreHeads((0, 1, 2), Retention(last=None)),), None)
     run_chunks(dense, before)
     member = StoreHeads((2, 0), retention)
-    store, reference = (FrameStore(LAYOUT, (member,), slots_for([member], before + after)) for _ in range(2))
+    store, reference = (FrameStore(VIDEO, (member,), slots_for([member], before + after)) for _ in range(2))
     store.adopt(dense)
     run_chunks(reference, before)
     chunk = range(sum(before), sum(before) + after[0])
@@ -136,7 +130,7 @@ def test_adopting_a_dense_history_equals_having_kept_it_all_along(retention, bef
 
 
 def test_later_passes_overwrite_the_tail_and_leave_history_alone():
-    store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=None)),), 8)
+    store = FrameStore(VIDEO, (StoreHeads((0,), Retention(last=None)),), 8)
     write(store, range(4))
     commit(store, range(4))
     history = store.k[:, : 4 * TOKENS].clone()
@@ -150,7 +144,7 @@ def test_later_passes_overwrite_the_tail_and_leave_history_alone():
 
 
 def test_an_unbounded_store_doubles_and_keeps_its_contents():
-    store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=None)),), None)
+    store = FrameStore(VIDEO, (StoreHeads((0,), Retention(last=None)),), None)
     sizes = []
     for start in range(0, 200, CHUNK):
         write(store, range(start, start + CHUNK))
@@ -165,8 +159,8 @@ def test_an_unbounded_store_doubles_and_keeps_its_contents():
 
 def test_a_bounded_store_never_changes_its_size():
     retention = Retention(first=1, last=3)
-    store = FrameStore(LAYOUT, (StoreHeads((0, 1), retention),), 4)
-    expected = 2 * 4 * LAYOUT.batch * (4 + CHUNK) * TOKENS * 2 * LAYOUT.head_dim
+    store = FrameStore(VIDEO, (StoreHeads((0, 1), retention),), 4)
+    expected = 2 * 4 * VIDEO.batch * (4 + CHUNK) * TOKENS * 2 * VIDEO.head_dim
     for start in range(0, 40, CHUNK):
         write(store, range(start, start + CHUNK))
         commit(store, range(start, start + CHUNK))
@@ -174,7 +168,7 @@ def test_a_bounded_store_never_changes_its_size():
 
 
 def test_a_video_longer_than_the_store_is_refused():
-    store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=None)),), CHUNK)
+    store = FrameStore(VIDEO, (StoreHeads((0,), Retention(last=None)),), CHUNK)
     for start in (0, CHUNK):
         write(store, range(start, start + CHUNK))
         commit(store, range(start, start + CHUNK))
@@ -183,13 +177,13 @@ def test_a_video_longer_than_the_store_is_refused():
 
 
 def test_a_chunk_longer_than_the_layout_is_refused():
-    store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(last=2)),), 2)
+    store = FrameStore(VIDEO, (StoreHeads((0,), Retention(last=2)),), 2)
     with pytest.raises(DummyForcingError, match="room for"):
         write(store, range(7))
 
 
 def test_key_frames_name_the_readable_blocks_in_order():
-    store = FrameStore(LAYOUT, (StoreHeads((0,), Retention(first=1, last=4)),), 5)
+    store = FrameStore(VIDEO, (StoreHeads((0,), Retention(first=1, last=4)),), 5)
     for start in range(0, 12, 3):
         chunk = range(start, start + 3)
         readable = write(store, chunk)

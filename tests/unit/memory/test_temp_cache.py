@@ -8,27 +8,22 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.heads.roles import HeadRole
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import (
-    Dense,
-    DummyForcing,
-    MemoryConfig,
-    Relative,
-    RollingWindow,
-    VideoLayout,
-    Window,
-    build_memory,
-)
-from dummy_forcing.core.memory.correspondence import Correspondence
-from dummy_forcing.core.memory.forecast import forecast_kv
-from dummy_forcing.core.memory.keep import KeepShape
-from dummy_forcing.core.memory.memory import Cut, Memory
-from dummy_forcing.core.memory.store import StoreLayout
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.wan.rope import apply_rope, move_in_time, rope_rotations
+from dummy_forcing.core.kv_forecast import forecast_kv
+from dummy_forcing.core.memory.memory import Cut
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnSA
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.temp_cache.correspondence import Correspondence
+from dummy_forcing.core.methods.window import RollingWindow, Window
+from dummy_forcing.core.video import VideoShape
+from dummy_forcing.core.wan.rope import move_in_time, rope_rotations
+from dummy_forcing.kernels.norm_rope import apply_rope
 
 SINK, NEIGHBOR, DUMMY = (role.value for role in HeadRole)
 EXACT = {"atol": 1e-5, "rtol": 1e-5}
@@ -44,11 +39,8 @@ class Run:
             keep or Dense(),
             **{k: v for k, v in (("rope", rope), ("merge", merge), ("select", select)) if v is not None},
         )
-        layout = StoreLayout(batch, DIM, TOKENS, chunk, torch.float32, torch.device("cpu"), config.rope.after, GRID)
-        shape = KeepShape(1, heads, chunk)
-        self.memory = Memory(
-            heads, layout, config.keep.begin(shape), total, merge=config.merge, select=config.select
-        )
+        video = VideoShape(1, heads, chunk, total, batch=batch, grid=GRID, head_dim=DIM)
+        self.memory = config.begin(video)
         self.chunk, self.heads, self.batch, self.now = chunk, heads, batch, 0
 
     def clock(self, start=None, *, clean=True):
@@ -308,11 +300,11 @@ def test_the_budget_bounds_any_number_of_commits(method, commits):
     assert torch.isfinite(run.attend(*(raw[0],) * 3)).all()
 
 
-def test_bytes_are_those_of_the_tensors_and_as_forecast(tiny_wan):
+def test_bytes_are_those_of_the_tensors_and_as_forecast():
     method, total = TempCache(0.9, 6, 1), 60
     config = MemoryConfig(Dense(), merge=method)
-    video = VideoLayout(1, 4, 3, total, torch.float32, torch.device("cpu"), grid=(2, 2))
-    memory = build_memory(config, tiny_wan, video)
+    video = VideoShape(2, 4, 3, total, grid=(2, 2), head_dim=12)
+    memory = config.begin(video)
     heads, dim, tail = 4, 12, 3 * 4
     token = 2 * 4 * heads * dim  # k and v, fp32
     history = (6 + 3) * 4 * token
@@ -320,11 +312,11 @@ def test_bytes_are_those_of_the_tensors_and_as_forecast(tiny_wan):
     groups = 5 * 4 * heads * (4 + 4)
     newest = 4 * heads * dim * (4 + 4)  # fp32 means, features
     assert memory.status.bytes == 2 * (history + bias + groups + newest)
-    found = forecast_kv(config, tiny_wan, video)
+    found = forecast_kv(config, video)
     assert found.peak_bytes == found.final_bytes == memory.status.bytes
-    short = forecast_kv(config, tiny_wan, VideoLayout(1, 4, 3, 9, torch.float32, torch.device("cpu"), grid=(2, 2)))
+    short = forecast_kv(config, VideoShape(2, 4, 3, 9, grid=(2, 2), head_dim=12))
     assert short.final_bytes == found.final_bytes  # 6 frames of history
-    shorter = forecast_kv(config, tiny_wan, VideoLayout(1, 4, 3, 6, torch.float32, torch.device("cpu")))
+    shorter = forecast_kv(config, VideoShape(2, 4, 3, 6, grid=(2, 2), head_dim=12))
     assert shorter.final_bytes < found.final_bytes
 
 
@@ -475,8 +467,8 @@ def test_ann_attention_that_reads_everything_reads_merged_keys_as_they_are():
 
 def test_bf16_means_of_hundreds_are_means():
     """1/500 of a value is lost in bf16; fp32 sums keep it."""
-    layout = StoreLayout(1, DIM, TOKENS, 1, torch.bfloat16, torch.device("cpu"))
-    memory = Memory(1, layout, Dense().begin(KeepShape(1, 1, 1)), None, merge=TempCache(0.5, 3, 0, compare="roped"))
+    video = VideoShape(1, 1, 1, grid=GRID, head_dim=DIM, dtype=torch.bfloat16)
+    memory = MemoryConfig(merge=TempCache(0.5, 3, 0, compare="roped")).begin(video)
     k = torch.ones(1, TOKENS, 1, DIM, dtype=torch.bfloat16)
     for frame in range(500):
         clock = ChunkClock(frame, frame, 1, TOKENS, 0, 0.0, True)
@@ -491,14 +483,14 @@ def test_bf16_means_of_hundreds_are_means():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"similarity": 0.0}, "similarity of merged tokens is 0.0; expected a cosine above 0 up to 1"),
-        ({"similarity": 1.1}, "similarity of merged tokens is 1.1"),
-        ({"similarity": float("nan")}, "similarity of merged tokens is nan"),
-        ({"budget": 2}, "a budget of 2 latent frames and a sink of 1; expected a sink of 0 or more and a budget"),
-        ({"sink": -1}, "expected a sink of 0 or more"),
-        ({"correspondence": "far"}, "correspondence is 'far'; expected one of same, neighbourhood, nearest"),
-        ({"compare": "both"}, "compare is 'both'; expected one of unroped, roped"),
-        ({"values": "sum"}, "values is 'sum'; expected one of mean, newest"),
+        ({"similarity": 0.0}, "similarity is 0.0; expected a number above 0 up to 1"),
+        ({"similarity": 1.1}, "similarity is 1.1"),
+        ({"similarity": float("nan")}, "similarity is nan"),
+        ({"budget": 2}, "a budget of 2 latent frames and a sink of 1; expected a budget"),
+        ({"sink": -1}, "sink is -1; expected 0 or more"),
+        ({"correspondence": "far"}, "correspondence is 'far'; expected 'same', 'neighbourhood' or 'nearest'"),
+        ({"compare": "both"}, "compare is 'both'; expected 'unroped' or 'roped'"),
+        ({"values": "sum"}, "values is 'sum'; expected 'mean' or 'newest'"),
     ],
 )
 def test_invalid_options(options, message):
@@ -525,12 +517,6 @@ def test_combinations_that_make_no_sense_say_why(keep, merge, message):
     with pytest.raises(DummyForcingError) as error:
         MemoryConfig(keep, merge=merge)
     assert message in str(error.value)
-
-
-def test_places_need_a_grid():
-    layout = StoreLayout(1, DIM, TOKENS, 2, torch.float32, torch.device("cpu"))
-    with pytest.raises(DummyForcingError, match="use 'same'"):
-        TempCache(correspondence="nearest").begin(layout)
 
 
 @pytest.mark.parametrize("method", [TempCache(), TempCache(0.95, 12, 3, "nearest", "roped", "newest")], ids=repr)

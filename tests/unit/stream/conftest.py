@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dummy_forcing.core.memory.clock import ChunkClock
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.wan.forward import encode_prompt, forward_chunk
 
@@ -51,8 +51,11 @@ class _Reader:
     def __init__(self, context):
         self.context, self.seen = context, []
 
-    def attend(self, layer, q, k, v, clock, finish):
-        q, k = finish(q, k)
+    def attend_prompt(self, layer, q, k, v, clock, dense):
+        return dense(q, k, v)
+
+    def attend(self, layer, q, k, v, clock, norm_rope, dense):
+        q, k = norm_rope(q, k)
         assert layer == len(self.seen)
         self.seen.append((k, v))
         keys, values = (torch.cat([*(f[layer][i] for f in self.context), own], 1) for i, own in enumerate((k, v)))

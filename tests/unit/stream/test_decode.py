@@ -1,13 +1,13 @@
 import pytest
 import torch
 
+from dummy_forcing.core.decoders.streaming import LatentScale, StreamingDecoder
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
+from dummy_forcing.core.decoders.tae_stream import decode_tae_chunk
+from dummy_forcing.core.decoders.vae_stream import VAEState, decode_chunk
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.stream.decode import LatentScale, StreamingDecoder
 from dummy_forcing.core.wan.latent_norm import denormalise
-from dummy_forcing.core.wan.tae import TAE, TAEShape
-from dummy_forcing.core.wan.tae_stream import decode_tae_chunk
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
-from dummy_forcing.core.wan.vae_stream import VAEState, decode_chunk
 
 FRAMES = 7
 

@@ -6,9 +6,9 @@ import time
 import pytest
 import torch
 
+from dummy_forcing.core.decoders.decode_ahead import DecodeAhead
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.stream.decode import StreamingDecoder
-from dummy_forcing.core.stream.decode_ahead import DecodeAhead
 from dummy_forcing.core.stream.rollout import ImageAnchor
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 

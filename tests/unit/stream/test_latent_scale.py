@@ -6,12 +6,12 @@ import pytest
 import torch
 from linear_tae import linear_tae
 
+from dummy_forcing.core.decoders.latent_scale import scale_by_name, settle_scale, trial_picture
+from dummy_forcing.core.decoders.streaming import LatentScale, StreamingDecoder
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.stream.decode import LatentScale, StreamingDecoder
 from dummy_forcing.core.stream.encode import encode_clip
-from dummy_forcing.core.stream.latent_scale import scale_by_name, settle_scale, trial_picture
 from dummy_forcing.core.wan.latent_norm import denormalise
-from dummy_forcing.core.wan.tae import TAE, TAEShape
 from dummy_forcing.core.world.toy import open_toy_world
 
 RAW, NORMALISED = LatentScale.RAW, LatentScale.NORMALISED

@@ -6,12 +6,15 @@ import weakref
 
 import pytest
 import torch
-import torch.nn.functional as F
+from list_memory import ListMemory
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig, Window
 from dummy_forcing.core.memory.store import FrameStore
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified, PassDone
 from dummy_forcing.core.stream.loop import stream_video
@@ -39,29 +42,13 @@ class RecordedNoise(SeededNoise):
         return super().draw(chunk, pass_index, shape)
 
 
-class ListMemory:
-    """Every committed frame in a list, joined anew in every pass."""
-
-    def __init__(self):
-        self.history, self.current = {}, {}
-
-    def attend(self, layer, q, k, v, clock, finish):
-        q, k = finish(q, k)
-        self.current[layer] = [*self.history.get(layer, []), (k, v)]
-        k, v = (torch.cat(parts, dim=1) for parts in zip(*self.current[layer], strict=True))
-        return F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
-
-    def commit(self):
-        self.history = dict(self.current)
-
-
 def stream(model, noise=None, observers=(), text=TEXT, **changes):
     return stream_video(model, text, config(**changes), noise or SeededNoise(0), observers)
 
 
 @torch.no_grad()
 def literal_video(model, noise, chunks):
-    """Self-Forcing's loop in eleven lines (MODELS.md, B0)."""
+    """In eleven lines: docs/references.md, "Self-Forcing's loop"."""
     memory, prompt, shape, video = ListMemory(), encode_prompt(model, TEXT), (1, 4, 3, 4, 6), []
     for chunk in range(chunks):
         clock = ChunkClock(chunk, 3 * chunk, 3, 6, 0, 0.0, False)
@@ -256,14 +243,19 @@ def test_two_videos_may_run_in_turn(tiny_wan):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sigmas": ()}, "expected two or more that fall from at most 1"),
-        ({"sigmas": (1.0,)}, "expected two or more"),
-        ({"sigmas": (0.0,)}, "expected two or more"),
-        ({"sigmas": (1.0, -0.5)}, "expected two or more"),
-        ({"sigmas": (1.1, 0.0)}, "expected two or more"),
-        ({"sigmas": (1.0, 0.5, 0.5, 0.0)}, "expected two or more"),
-        ({"sigmas": (0.5, 1.0, 0.0)}, "expected two or more"),
-        ({"sigmas": (float("nan"), 0.0)}, "expected two or more"),
+        ({"sigmas": ()}, "use two noise levels or more that fall from at most 1"),
+        ({"sigmas": (1.0,)}, "use two noise levels or more"),
+        ({"sigmas": (0.0,)}, "use two noise levels or more"),
+        ({"sigmas": (1.0, -0.5)}, "use two noise levels or more"),
+        ({"sigmas": (1.1, 0.0)}, "use two noise levels or more"),
+        ({"sigmas": (1.0, 0.5, 0.5, 0.0)}, "use two noise levels or more"),
+        ({"sigmas": (0.5, 1.0, 0.0)}, "use two noise levels or more"),
+        (
+            {"sigmas": (0.0, 9.999999e-05, 1.0)},
+            "noise levels are 0, 0.0001, 1; remove FlipSigmas (ComfyUI), or use two noise levels",
+        ),
+        ({"sigmas": (0.5,) * 7}, "are 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, ... (7 in all); use two"),
+        ({"sigmas": (float("nan"), 0.0)}, "use two noise levels or more"),
         ({"chunk_frames": 0}, "chunks of 0 latent frames: expected at least 1"),
         ({"total_frames": 0}, "a length of 0 latent frames cannot be cut into chunks of 3"),
         ({"total_frames": -3}, "use 3 or 6 latent frames, which are 9 or 21 video frames"),
@@ -287,7 +279,7 @@ def test_invalid_configurations(changes, message):
 
 def test_a_configuration_is_dense_by_default_and_counts_tokens():
     assert config().memory == MemoryConfig(Dense())
-    assert config(latent_size=(60, 104)).tokens_per_frame == 1560
+    assert config(latent_size=(60, 104)).video_shape(1, 1).tokens_per_frame == 1560
 
 
 def test_an_invalid_memory_is_reported_before_the_first_pass(tiny_wan):

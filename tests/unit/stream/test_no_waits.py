@@ -12,21 +12,21 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dummy_forcing.core.memory.ann_sa import AnnSA
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dense import Dense
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
-from dummy_forcing.core.memory.light_forcing import LightForcing
-from dummy_forcing.core.memory.quantised_kv import QuantisedKV
-from dummy_forcing.core.memory.rope import Relative
-from dummy_forcing.core.memory.temp_cache import TempCache
-from dummy_forcing.core.memory.window import RollingWindow, Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.ann import AnnSA
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.kv_quantisation import QuantisedKV
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.pass_skip import PassSkip
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.temp_cache import TempCache
+from dummy_forcing.core.methods.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.denoiser import BackboneDenoiser
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.stream.pass_skip import PassSkip
 from dummy_forcing.core.stream.passes import Passes
 from dummy_forcing.core.wan.container import CausalWan
 
@@ -157,7 +157,7 @@ def test_settled_passes_on_a_gpu(tiny_wan, memory):
     model = copy.deepcopy(tiny_wan).cuda().bfloat16()
     settings = config(MEMORIES[memory], total_frames=40)
     text = torch.randn(1, 5, model.shape.text_dim, device="cuda").bfloat16()
-    denoiser = BackboneDenoiser(model, text, settings.memory, settings.video_layout(text))
+    denoiser = BackboneDenoiser(model, text, settings.memory, settings.shape_for(model, text))
     passes = Passes(denoiser, settings, SeededNoise(0))
     with contextlib.closing(denoiser):
         for clock in settings.chunks():

@@ -1,26 +1,27 @@
 """Pass skipping: which passes run, what a skipped one gives, TeaCache's rule, and that nothing stays behind."""
 
-import gc
 import json
 import math
-import weakref
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from list_memory import ListMemory
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import DummyForcing, MemoryConfig
-from dummy_forcing.core.memory.window import Window
-from dummy_forcing.core.stream import pass_skip
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.pass_skip import PassSkip, parse_passes
+from dummy_forcing.core.methods.pass_skip import run as pass_skip_run
+from dummy_forcing.core.methods.pass_skip.run import PassSkipRun
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, PassDone
+from dummy_forcing.core.stream.given_latents import GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import Material
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.stream.pass_skip import PassSkip, PassSkipRun, parse_passes
 from dummy_forcing.core.stream.sigmas import even_steps, warp_steps
 from dummy_forcing.core.stream.tally import Tally, describe_run
 from dummy_forcing.core.wan.forward import encode_prompt, forward_chunk
@@ -35,9 +36,9 @@ def config(skip=None, **changes):
     return StreamConfig(**{**values, "skip": skip, **changes})
 
 
-def stream(model, skip=None, *, material=None, text=TEXT, **changes):
+def stream(model, skip=None, *, given=None, text=TEXT, **changes):
     return stream_video(
-        model, text, config(skip, **changes), SeededNoise(0), material=material or Material(), observers=()
+        model, text, config(skip, **changes), SeededNoise(0), given=given or GivenLatents(), observers=()
     )
 
 
@@ -131,23 +132,6 @@ def head(model, tokens, time):
     return out
 
 
-class ListMemory:
-    """Every committed frame in a list, joined anew in every pass."""
-
-    def __init__(self):
-        self.history, self.current = {}, {}
-
-    def attend(self, layer, q, k, v, clock, finish):
-        q, k = finish(q, k)
-        self.current[layer] = [*self.history.get(layer, []), (k, v)]
-        k, v = (torch.cat(parts, dim=1) for parts in zip(*self.current[layer], strict=True))
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-
-    def commit(self):
-        self.history = dict(self.current)
-
-
 @pytest.mark.parametrize("passes", LISTS)
 def test_a_skipped_pass_adds_the_residual_of_the_last_computed_one(tiny_wan, passes):
     found = video(tiny_wan, PassSkip(passes))
@@ -185,15 +169,15 @@ def test_the_cache_holds_as_much_as_without(tiny_wan, keep):
 
 def test_chunks_of_a_start_image_have_no_pass_to_skip(tiny_wan):
     opening = torch.randn(1, 4, 4, 4, 6, generator=torch.Generator().manual_seed(4))
-    material = Material(opening)
-    events = list(stream(tiny_wan, PassSkip((1, 3)), material=material, opening_frames=4, total_frames=10))
+    given = GivenLatents(opening)
+    events = list(stream(tiny_wan, PassSkip((1, 3)), given=given, opening_frames=4, total_frames=10))
     assert skipped_passes(events) == [(2, 1), (2, 3), (3, 1), (3, 3)]
 
 
 def test_video_to_video_counts_from_its_own_first_pass(tiny_wan):
     source = torch.randn(1, 4, 9, 4, 6, generator=torch.Generator().manual_seed(4))
     for skip in (PassSkip((1,)), PassSkip(threshold=1e6)):
-        events = list(stream(tiny_wan, skip, material=Material(source=source), sigmas=SIGMAS[1:]))
+        events = list(stream(tiny_wan, skip, given=GivenLatents(source=source), sigmas=SIGMAS[1:]))
         expected = (1,) if skip.passes else (1, 2)
         assert skipped_passes(events) == [(chunk, index) for chunk in range(3) for index in expected]
 
@@ -243,8 +227,8 @@ def test_a_skip_list_of_the_same_passes_is_the_same_video(tiny_wan):
 
 
 def test_numbers_leave_the_device_in_the_first_chunk_only(tiny_wan, monkeypatch):
-    measured, measure = [], pass_skip.relative_change
-    monkeypatch.setattr(pass_skip, "relative_change", lambda *args: measured.append(1) or measure(*args))
+    measured, measure = [], pass_skip_run.relative_change
+    monkeypatch.setattr(pass_skip_run, "relative_change", lambda *args: measured.append(1) or measure(*args))
     per_chunk = []
     for event in stream(tiny_wan, PassSkip(threshold=0.2)):
         if isinstance(event, ChunkDone):
@@ -256,29 +240,6 @@ def test_numbers_leave_the_device_in_the_first_chunk_only(tiny_wan, monkeypatch)
 
 
 # What is held
-
-
-@pytest.fixture
-def residuals(monkeypatch):
-    """Weak references to every residual, taken right after the pass that made it."""
-    seen, call = [], PassSkipRun.__call__
-
-    def watched(self, *args):
-        out = call(self, *args)
-        if self._residual is not None:
-            seen.append(weakref.ref(self._residual))
-        return out
-
-    monkeypatch.setattr(PassSkipRun, "__call__", watched)
-    return seen
-
-
-@pytest.fixture
-def no_gc():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.parametrize("skip", [PassSkip((1, 2)), PassSkip(threshold=0.2)])

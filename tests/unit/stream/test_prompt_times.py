@@ -33,8 +33,8 @@ def refusal(found, video):
     [
         (["99s"], "begins at '99s', but the video lasts 5.062 s and its last chunk is chunk 6"),
         (["chunk 7"], "begins at 'chunk 7', but the video lasts 5.062 s"),
-        (["2s", "1s"], "begins at '2s' and the next at '1s'; put them in the order"),
-        (["Chunk  3", "2 S"], "begins at 'Chunk  3' and the next at '2 S'; put them in the order"),
+        (["2s", "1s"], "begins at '2s' and the next at '1s'; put the prompts in the order"),
+        (["Chunk  3", "2 S"], "begins at 'Chunk  3' and the next at '2 S'; put the prompts in the order"),
         (["0s"], "begins at '0s', with the video itself, which has a first prompt of its own"),
         (["0.3s"], "the video's first prompt would never be seen: the prompt at '0.3s' begins with the same chunk"),
         (["1.5s", "2s"], "the prompt at '1.5s' would never be seen: the prompt at '2s' begins with the same chunk"),

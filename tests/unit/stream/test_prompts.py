@@ -7,15 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig
-from dummy_forcing.core.memory.rope import Relative
-from dummy_forcing.core.memory.window import Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, ContextComputed, HeadsClassified, PassDone
+from dummy_forcing.core.stream.given_latents import GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import Material
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.prompts import SWITCH_METHODS, PromptSchedule, PromptSwitch, ScheduledPrompt
 from dummy_forcing.core.stream.rollout import ImageAnchor, Rollout
@@ -130,7 +132,7 @@ def test_switches_that_make_no_sense(options, message):
 
 def test_prompts_of_other_lengths_cannot_be_interpolated():
     switch = PromptSwitch("interpolate")
-    message = "prompts of 5 and 7 tokens cannot be interpolated; encode both with the same text encoder"
+    message = "prompts of 5 and 7 tokens cannot be interpolated; encode both prompts with the same text encoder"
     with pytest.raises(DummyForcingError, match=message):
         PromptSchedule(number(0), [ScheduledPrompt(3, number(1, 7))], switch)
     with pytest.raises(DummyForcingError, match=message):
@@ -142,7 +144,7 @@ def test_prompts_of_other_lengths_cannot_be_interpolated():
 def stream(tiny_wan, make_text):
     """A function: a small video, under a second prompt from a frame on."""
 
-    def start(at=None, method="cross-attention", total=21, material=None, anchor=None, keep=None, **changes):
+    def start(at=None, method="cross-attention", total=21, given=None, anchor=None, keep=None, **changes):
         options = {
             name: changes.pop(name) for name in ("recache_frames", "flush_frames", "chunks") if name in changes
         }
@@ -151,10 +153,8 @@ def stream(tiny_wan, make_text):
         config = StreamConfig(total_frames=total, memory=memory, **{**values, **changes})
         later = [] if at is None else [ScheduledPrompt(at, make_text(2))]
         prompts = PromptSchedule(make_text(1), later, PromptSwitch(method, **options))
-        noise, material = SeededNoise(0), material or Material()
-        return stream_video(
-            tiny_wan, make_text(1), config, noise, material=material, prompts=prompts, anchor=anchor
-        )
+        noise, given = SeededNoise(0), given or GivenLatents()
+        return stream_video(tiny_wan, make_text(1), config, noise, given=given, prompts=prompts, anchor=anchor)
 
     return start
 
@@ -320,7 +320,7 @@ def test_a_prompt_due_within_an_opening_begins_with_the_first_generated_chunk(
     stream, slow, denoised, make_text, latents_of, method
 ):
     opening = torch.randn(1, 4, 6, 4, 4, generator=torch.Generator().manual_seed(5))
-    events = list(stream(3, method, total=12, material=Material(opening), opening_frames=6, chunks=1))
+    events = list(stream(3, method, total=12, given=GivenLatents(opening), opening_frames=6, chunks=1))
     found, text = latents_of(events), make_text(2 if method == "recache" else 1)
     past = slow.clean(opening.split(3, dim=2), text)
     if method == "flush":

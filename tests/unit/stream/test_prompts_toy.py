@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from dummy_forcing.core.memory.config import DummyForcing, MemoryConfig
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.events import ChunkDone
 from dummy_forcing.core.stream.loop import stream_video
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.prompts import NO_CHANGES, PromptSchedule, PromptSwitch, ScheduledPrompt
-from dummy_forcing.core.world.score import score_video
 from dummy_forcing.core.world.toy import open_toy_world
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import embed_prompt
 
 OLD = "a red circle moving right and a blue square moving left"

@@ -1,4 +1,4 @@
-"""Context noise, the clean pass that refines (METHODS.md 6.6), and video to video, against slow loops."""
+"""Context noise, the clean pass that refines, and video to video, against slow loops."""
 
 import itertools
 
@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import DummyForcing, MemoryConfig
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, PassDone
+from dummy_forcing.core.stream.given_latents import GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import Material
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.sigmas import levels_from_strength
 
@@ -21,10 +22,10 @@ FOUR = (1.0, 0.94, 0.83, 0.62, 0.0)
 
 @pytest.fixture
 def stream(tiny_wan, make_text):
-    def start(total=12, material=None, **changes):
+    def start(total=12, given=None, **changes):
         values = {"sigmas": FOUR, "chunk_frames": 3, "latent_size": (4, 4), "channels": 4}
         config = StreamConfig(total_frames=total, **{**values, **changes})
-        return stream_video(tiny_wan, make_text(1), config, SeededNoise(0), material=material or Material())
+        return stream_video(tiny_wan, make_text(1), config, SeededNoise(0), given=given or GivenLatents())
 
     return start
 
@@ -73,8 +74,8 @@ def test_a_first_chunk_of_more_passes(stream, literal, latents_of):
 @pytest.mark.parametrize(("opening", "passes"), [(0, [5, 2, 2]), (1, [1, 5, 2, 2]), (6, [1, 1, 5, 2, 2])])
 def test_the_first_generated_chunk_has_more_passes_also_behind_an_opening(stream, opening, passes):
     """As in Causal Forcing++'s code, which counts generated blocks."""
-    material = Material(torch.zeros(1, 4, opening, 4, 4) if opening else None)
-    events = stream(opening + 9, material, opening_frames=opening, sigmas=(1.0, 0.0), first_sigmas=FOUR)
+    given = GivenLatents(torch.zeros(1, 4, opening, 4, 4) if opening else None)
+    events = stream(opening + 9, given, opening_frames=opening, sigmas=(1.0, 0.0), first_sigmas=FOUR)
     found = [event.clock.chunk for event in events if isinstance(event, PassDone)]
     assert [found.count(chunk) for chunk in range(len(passes))] == passes
 
@@ -96,7 +97,7 @@ def test_what_refines_is_what_is_reported_and_kept(stream):
 
 def test_an_opening_is_not_refined(stream, latents_of):
     opening = torch.randn(1, 4, 3, 4, 4)
-    found = latents_of(stream(12, Material(opening), opening_frames=3, context_noise=0.1, refine=True))
+    found = latents_of(stream(12, GivenLatents(opening), opening_frames=3, context_noise=0.1, refine=True))
     assert torch.equal(found[:, :, :3], opening)
 
 
@@ -126,7 +127,7 @@ def test_levels_that_make_no_sense(stream, changes, message):
 def test_video_to_video(stream, literal, latents_of, strength):
     source = torch.randn(1, 4, 12, 4, 4, generator=torch.Generator().manual_seed(7))
     sigmas = levels_from_strength(FOUR, strength)
-    found = latents_of(stream(material=Material(source=source), sigmas=sigmas))
+    found = latents_of(stream(given=GivenLatents(source=source), sigmas=sigmas))
     torch.testing.assert_close(found, literal(sigmas, 0.0, False, source=source), atol=2e-5, rtol=0)
 
 
@@ -162,7 +163,7 @@ def test_strengths_that_make_no_sense(strength):
 def test_a_video_of_any_length_is_extended_as_if_it_had_not_ended(stream, slow, make_text, latents_of, frames):
     """What it has beyond whole chunks comes first."""
     opening = torch.randn(1, 4, frames, 4, 4, generator=torch.Generator().manual_seed(frames))
-    found = latents_of(stream(frames + 3, Material(opening), opening_frames=frames, sigmas=(1.0, 0.0)))
+    found = latents_of(stream(frames + 3, GivenLatents(opening), opening_frames=frames, sigmas=(1.0, 0.0)))
     ragged, whole = frames % 3, frames // 3
     past = slow.clean(opening.split([*([ragged] if ragged else []), *[3] * whole], dim=2), make_text(1))
     chunk = whole + (ragged > 0)

@@ -1,4 +1,4 @@
-"""Rolling Forcing's joint window against a slow loop that keeps no cache (MODELS.md, B2).
+"""Rolling Forcing against a slow loop that keeps no cache (docs/references.md, "Rolling Forcing's joint window").
 
 The slow loop recomputes the keys and values of all finished frames before every pass. Facts of the authors' code:
 joint passes read the sink right before the working frames, these as many as make 21 frames with the sink and the
@@ -10,18 +10,19 @@ import copy
 import pytest
 import torch
 
+from dummy_forcing.core.clock import ChunkClock
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.memory.config import DummyForcing, MemoryConfig
-from dummy_forcing.core.memory.rope import Relative
-from dummy_forcing.core.memory.window import RollingWindow, Window
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
+from dummy_forcing.core.methods.pass_skip import PassSkip
+from dummy_forcing.core.methods.positions import Relative
+from dummy_forcing.core.methods.window import RollingWindow, Window
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.denoiser import sigmas_for
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified, PassDone
+from dummy_forcing.core.stream.given_latents import GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import Material
 from dummy_forcing.core.stream.noise import SeededNoise
-from dummy_forcing.core.stream.pass_skip import PassSkip
 from dummy_forcing.core.stream.prompts import PromptSchedule, PromptSwitch, ScheduledPrompt
 from dummy_forcing.core.stream.rollout import Rollout
 
@@ -36,11 +37,11 @@ def config(total, **changes):
 
 @pytest.fixture
 def stream(tiny_wan, make_text):
-    def start(total, material=None, prompts=None, **changes):
+    def start(total, given=None, prompts=None, **changes):
         options = {} if prompts is None else {"prompts": prompts}
         settings = config(total, **changes)
         return stream_video(
-            tiny_wan, make_text(1), settings, SeededNoise(0), material=material or Material(), **options
+            tiny_wan, make_text(1), settings, SeededNoise(0), given=given or GivenLatents(), **options
         )
 
     return start
@@ -111,7 +112,7 @@ def test_an_opening_gets_clean_passes_and_the_rest_rolls(stream, literal, latent
     ragged = [] if frames % 3 == 0 else [frames % 3]
     parts = opening.split([*ragged, *[3] * (frames // 3)], dim=2)
     total = frames + 27
-    found = latents_of(stream(total, Material(opening), opening_frames=frames))
+    found = latents_of(stream(total, GivenLatents(opening), opening_frames=frames))
     assert torch.equal(found[:, :, :frames], opening)
     torch.testing.assert_close(found, literal(total, opening=parts), atol=2e-5, rtol=0)
 
@@ -128,8 +129,8 @@ def test_joint_passes_have_a_level_for_each_frame(stream):
 
 @pytest.mark.parametrize(("total", "opening"), [(3, 0), (6, 0), (30, 0), (31, 1), (15, 6)])
 def test_passes_are_counted_beforehand(stream, total, opening):
-    material = Material(torch.zeros(1, 4, opening, 4, 4) if opening else None)
-    events = list(stream(total, material, opening_frames=opening))
+    given = GivenLatents(torch.zeros(1, 4, opening, 4, 4) if opening else None)
+    events = list(stream(total, given, opening_frames=opening))
     settings = config(total, opening_frames=opening)
     assert sum(isinstance(event, PassDone) for event in events) == settings.total_passes
     chunks = [event.clock.chunk for event in events if isinstance(event, ChunkDone)]
@@ -222,4 +223,4 @@ def test_options_of_the_common_loop_are_refused(changes):
 
 def test_a_source_video_is_refused(stream):
     with pytest.raises(DummyForcingError, match="begin as pure noise"):
-        next(stream(9, Material(source=torch.zeros(1, 4, 9, 4, 4))))
+        next(stream(9, GivenLatents(source=torch.zeros(1, 4, 9, 4, 4))))

@@ -1,17 +1,20 @@
-"""Memories that start over: Krea Realtime's and CausVid's loops against slow ones (MODELS.md, B3 and B4).
+"""Memories that start over: Krea Realtime's and CausVid's loops against slow ones.
 
-The slow loops keep no cache: all keys and values are computed from the latents afresh before every pass.
+The slow loops keep no cache: all keys and values are computed from the latents afresh before every pass
+(docs/references.md, "Krea Realtime's loop" and "CausVid's rollouts").
 """
 
 import pytest
 import torch
 
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import Dense, DummyForcing, MemoryConfig
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dense import Dense
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, ContextComputed, HeadsClassified, PassDone
+from dummy_forcing.core.stream.given_latents import GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import Material
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.stream.rollout import ImageAnchor, Rollout
 
@@ -33,10 +36,10 @@ def config(rollout, total, **changes):
 
 @pytest.fixture
 def stream(tiny_wan, make_text):
-    def start(rollout, total, material=None, anchor=None, **changes):
+    def start(rollout, total, given=None, anchor=None, **changes):
         settings = config(rollout, total, **changes)
-        material = material or Material()
-        return stream_video(tiny_wan, make_text(1), settings, SeededNoise(0), material=material, anchor=anchor)
+        given = given or GivenLatents()
+        return stream_video(tiny_wan, make_text(1), settings, SeededNoise(0), given=given, anchor=anchor)
 
     return start
 
@@ -116,7 +119,7 @@ def test_an_opening_is_part_of_the_rollouts(stream, literal, rollout, frames):
     opening = torch.randn(1, 4, frames, 4, 4, generator=torch.Generator().manual_seed(5))
     parts = opening.split([*([frames % 3] if frames % 3 else []), *[3] * (frames // 3)], dim=2)
     anchor, total = ImageAnchor(toy_encode, rollout.context), frames + 21
-    found = with_anchor(stream(rollout, total, Material(opening), anchor, opening_frames=frames), anchor)
+    found = with_anchor(stream(rollout, total, GivenLatents(opening), anchor, opening_frames=frames), anchor)
     assert torch.equal(found[:, :, :frames], opening)
     torch.testing.assert_close(found, literal(rollout, total, True, parts), atol=2e-5, rtol=0)
 
@@ -140,8 +143,8 @@ def test_an_anchor_without_frames_says_so(stream):
 @pytest.mark.parametrize("opening", [0, 1, 6])
 def test_passes_are_counted_beforehand(stream, rollout, total, opening):
     total += opening
-    material = Material(torch.zeros(1, 4, opening, 4, 4) if opening else None)
-    events = list(stream(rollout, total, material, opening_frames=opening))
+    given = GivenLatents(torch.zeros(1, 4, opening, 4, 4) if opening else None)
+    events = list(stream(rollout, total, given, opening_frames=opening))
     expected = config(rollout, total, opening_frames=opening).total_passes
     assert sum(isinstance(event, PassDone) for event in events) == expected
 

@@ -8,29 +8,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.decoders.streaming import StreamingDecoder
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.memory.config import MemoryConfig, VideoLayout
-from dummy_forcing.core.memory.window import Window
-from dummy_forcing.core.stream.decode import StreamingDecoder
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.window import Window
 from dummy_forcing.core.stream.room import Demand, Words, check_room, largest_that_fits, longest_that_fits
-from dummy_forcing.core.wan.container import CausalWan
+from dummy_forcing.core.video import VideoShape
 from dummy_forcing.core.wan.shape import WanShape
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
 
 SHAPE = WanShape(dim=48, heads=4, layers=2, ffn_dim=64, text_dim=16, freq_dim=32)
 WORDS = Words(lambda height, width: f"{height}x{width}", lambda latents: f"{latents} latents")
 with torch.device("meta"):
-    BACKBONE, VAE = CausalWan(SHAPE), WanVAE(WanVAEShape(width=8))
+    VAE = WanVAE(WanVAEShape(width=8))
 
 
 def demand(rows=6, columns=9, total=21, chunk=3, memory=None, decoder=True):
-    layout = VideoLayout(1, rows * columns, chunk, total, torch.float32, torch.device("cpu"), grid=(rows, columns))
+    video = VideoShape(
+        SHAPE.layers, SHAPE.heads, chunk, total, grid=(rows, columns), head_dim=12, dtype=torch.float32
+    )
     return Demand(
-        BACKBONE,
         SHAPE.dim,
         SHAPE.ffn_dim,
         memory or MemoryConfig(),
-        layout,
+        video,
         StreamingDecoder(VAE) if decoder else None,
     )
 
@@ -43,7 +44,7 @@ def test_the_arithmetic():
     assert need.decoding == 6 * 8 * 12 * (6 * 16) * (9 * 16) * 4
     assert need.total == need.kv + need.decoding
     assert demand(decoder=False).need().total == need.kv + need.model
-    assert replace(demand(), layout=replace(demand().layout, pass_frames=12)).need().model == 4 * need.model
+    assert replace(demand(), video=replace(demand().video, longest_pass=12)).need().model == 4 * need.model
 
 
 @pytest.mark.parametrize("short", [0, 1])

@@ -5,27 +5,17 @@ import shutil
 
 import pytest
 import torch
+from counting_backend import Counting
 
-from dummy_forcing.core.memory.config import MemoryConfig
-from dummy_forcing.core.memory.dummy_forcing import DummyForcing
+from dummy_forcing.core.memory_config import MemoryConfig
+from dummy_forcing.core.methods.dummy_forcing import DummyForcing
 from dummy_forcing.core.stream.config import StreamConfig
 from dummy_forcing.core.stream.events import ChunkDone, HeadsClassified
+from dummy_forcing.core.stream.given_latents import NOTHING_GIVEN, GivenLatents
 from dummy_forcing.core.stream.loop import stream_video
-from dummy_forcing.core.stream.material import NOTHING, Material
 from dummy_forcing.core.stream.noise import SeededNoise
 from dummy_forcing.core.wan.compiled import compiled_parts
-from dummy_forcing.core.wan.forward import STANDALONE, Home
-
-
-class Counting:
-    """A back end of `torch.compile` that runs what it gets, and counts."""
-
-    def __init__(self):
-        self.compiled = 0
-
-    def __call__(self, graph, inputs):
-        self.compiled += 1
-        return graph.forward
+from dummy_forcing.core.wan.forward import STANDALONE, Runtime
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +37,16 @@ def config(opening=0, chunks=4):
     )
 
 
-def video(model, config, home, compiled=None, seed=0):
+def video(model, config, runtime, compiled=None, seed=0):
     """Latents, and how much had been compiled after each chunk."""
-    opening = Material(torch.ones(1, 4, config.opening_frames, 4, 6), None) if config.opening_frames else NOTHING
+    opening = (
+        GivenLatents(torch.ones(1, 4, config.opening_frames, 4, 6), None)
+        if config.opening_frames
+        else NOTHING_GIVEN
+    )
     text = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(seed))
     latents, counts, roles = [], [], None
-    for event in stream_video(model, text, config, SeededNoise(seed), home=home, material=opening):
+    for event in stream_video(model, text, config, SeededNoise(seed), runtime=runtime, given=opening):
         if isinstance(event, HeadsClassified):
             roles = event.roles
         if isinstance(event, ChunkDone):
@@ -65,16 +59,16 @@ def video(model, config, home, compiled=None, seed=0):
 def test_each_part_is_compiled_once(tiny_wan):
     """For all layers, passes and chunks, through growing history and regrouped heads; and for the next video."""
     backend = Counting()
-    home = Home(parts=compiled_parts(backend))
-    found, counts = video(tiny_wan, config(), home, backend)
+    runtime = Runtime(parts=compiled_parts(backend))
+    found, counts = video(tiny_wan, config(), runtime, backend)
     assert counts == [3] * 4
     assert torch.equal(found, video(tiny_wan, config(), STANDALONE)[0])
-    assert video(tiny_wan, config(chunks=5), home, backend, seed=1)[1] == [3] * 5
+    assert video(tiny_wan, config(chunks=5), runtime, backend, seed=1)[1] == [3] * 5
 
 
 def test_a_first_chunk_of_another_length_is_compiled_once_more(tiny_wan):
     backend = Counting()
-    found, counts = video(tiny_wan, config(opening=1), Home(parts=compiled_parts(backend)), backend)
+    found, counts = video(tiny_wan, config(opening=1), Runtime(parts=compiled_parts(backend)), backend)
     assert counts == [3, 6, 6, 6, 6]
     assert torch.equal(found, video(tiny_wan, config(opening=1), STANDALONE)[0])
 
@@ -84,7 +78,7 @@ def test_what_cannot_be_compiled_costs_one_line(tiny_wan, caplog):
         raise RuntimeError("no compiler here")
 
     caplog.set_level(logging.WARNING, logger="dummy_forcing")
-    found, _ = video(tiny_wan, config(), Home(parts=compiled_parts(broken)))
+    found, _ = video(tiny_wan, config(), Runtime(parts=compiled_parts(broken)))
     assert torch.equal(found, video(tiny_wan, config(), STANDALONE)[0])
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1 and "no compiler here" in lines[0] and "goes on without it" in lines[0]
@@ -93,5 +87,5 @@ def test_what_cannot_be_compiled_costs_one_line(tiny_wan, caplog):
 @pytest.mark.heavy
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_inductor_gives_the_same_within_rounding(tiny_wan):
-    found, _ = video(tiny_wan, config(), Home(parts=compiled_parts()))
+    found, _ = video(tiny_wan, config(), Runtime(parts=compiled_parts()))
     torch.testing.assert_close(found, video(tiny_wan, config(), STANDALONE)[0], atol=1e-4, rtol=1e-4)

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dummy_forcing.core.memory.clock import ChunkClock
-from dummy_forcing.core.wan.forward import Home, _unpatchify, encode_prompt, forward_chunk
+from dummy_forcing.core.clock import ChunkClock
+from dummy_forcing.core.wan.forward import Runtime, _unpatchify, encode_prompt, forward_chunk
 from dummy_forcing.kernels import attend_densely
 
 FRAMES, HEIGHT, WIDTH = 3, 4, 6
@@ -18,8 +18,11 @@ START = 7
 class WholeChunk:
     """A memory without history."""
 
-    def attend(self, layer, q, k, v, clock, finish):
-        q, k = finish(q, k)
+    def attend_prompt(self, layer, q, k, v, clock, dense):
+        return dense(q, k, v)
+
+    def attend(self, layer, q, k, v, clock, norm_rope, dense):
+        q, k = norm_rope(q, k)
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
 
@@ -160,7 +163,7 @@ def test_prompt_keys_and_values_have_one_pair_a_layer(model):
     assert {x.shape for pair in prompt.layers for x in pair} == {(2, 5, 4, 12)}
 
 
-def test_bare_parameters_go_through_the_cast_of_the_home(model):
+def test_bare_parameters_go_through_the_cast_of_the_runtime(model):
     """The host keeps them in another dtype or on another device."""
     x, text, t = random(1, 4, FRAMES, HEIGHT, WIDTH), random(1, 5, 16, seed=1), torch.tensor([500.0])
     seen = []
@@ -172,7 +175,7 @@ def test_bare_parameters_go_through_the_cast_of_the_home(model):
     stored = copy.deepcopy(model)
     for owner in (*stored.blocks, stored.head):
         owner.modulation = torch.nn.Parameter(owner.modulation.double(), requires_grad=False)
-    torch.testing.assert_close(forward(stored, x, t, text, home=Home(cast=cast)), forward(model, x, t, text))
+    torch.testing.assert_close(forward(stored, x, t, text, runtime=Runtime(cast=cast)), forward(model, x, t, text))
     bare = {id(owner.modulation) for owner in (*stored.blocks, stored.head)}
     assert bare <= {id(vector) for vector in seen}
     torch.testing.assert_close(forward(stored, x, t, text), forward(model, x, t, text))
@@ -191,7 +194,7 @@ def test_cross_attention_and_patch_embedding_are_the_homes(model):
         embedded.append(latents.shape)
         return embedding(latents)
 
-    found = forward(model, x, t, text, home=Home(attention=attention, embed=embed))
+    found = forward(model, x, t, text, runtime=Runtime(attention=attention, embed=embed))
     torch.testing.assert_close(found, forward(model, x, t, text))
     assert keys == [text.shape[1]] * len(model.blocks)
     assert embedded == [x.shape]

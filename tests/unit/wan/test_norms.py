@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from dummy_forcing.core.wan.block import add_norm, add_norm_modulated, computes_as_torch, norm_modulated, qk_norm
 from dummy_forcing.core.wan.forward import cast_like
-from dummy_forcing.core.wan.norms import add_norm, add_norm_modulated, computes_as_torch, norm_modulated, qk_norm
 
 DIM = 12
 

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dummy_forcing.core.wan.rope import apply_rope, rope_rotations
+from dummy_forcing.core.wan.rope import rope_rotations
+from dummy_forcing.kernels.norm_rope import apply_rope
 
 
 def literal_rotations(frames, height, width, head_dim):
@@ -67,7 +68,7 @@ def test_logits_depend_on_differences_of_rows_and_columns_only():
 
 @pytest.mark.parametrize("frame", [256, 1024, 5000, 100_000])
 def test_neighbouring_frames_stay_apart_and_exact_far_out(frame):
-    """bf16 positions merge them past 256, a table of 1024 ends there (MODELS.md C3.14)."""
+    """bf16 positions merge them past 256, a table of 1024 ends (docs/references.md, "ComfyUI's positions")."""
     table = rope_rotations([frame, frame + 1], 1, 1, 128)[:, 0]
     step = table[1] / table[0]
     torch.testing.assert_close(step, rope_rotations([1], 1, 1, 128)[0, 0], atol=1e-6, rtol=0)

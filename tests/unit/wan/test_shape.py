@@ -44,7 +44,7 @@ def meta_state(shape):
 
 @pytest.mark.parametrize("shape", RELEASED, ids=["1.3B", "14B"])
 def test_the_released_models(shape):
-    """Counts and sizes of MODELS.md; fp32 files are larger by their header only."""
+    """Counts and sizes of docs/references.md, "Wan 2.1's sizes"; fp32 files are larger by their header only."""
     state = meta_state(shape)
     tensors, size = RELEASED[shape]
     assert len(state) == tensors

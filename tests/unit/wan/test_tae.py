@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.decoders.tae import TAE, TAEShape
+from dummy_forcing.core.decoders.tae_stream import decode_tae_chunk, is_tae
+from dummy_forcing.core.decoders.vae_stream import VAEState
 from dummy_forcing.core.errors import DummyForcingError
-from dummy_forcing.core.wan.tae import TAE, TAEShape
-from dummy_forcing.core.wan.tae_stream import decode_tae_chunk, is_tae
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
-from dummy_forcing.core.wan.vae_stream import VAEState
 
 EXACT = {"atol": 1e-5, "rtol": 1e-5}
 PUBLISHED_LAYOUT = {

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dummy_forcing.core.decoders.vae_stream import VAEState, decode_chunk, encode_chunk
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.wan.latent_norm import denormalise, normalise
 from dummy_forcing.core.wan.vae import WanVAE, WanVAEShape
-from dummy_forcing.core.wan.vae_stream import VAEState, decode_chunk, encode_chunk
 
 EXACT = {"atol": 1e-5, "rtol": 1e-5}
 ORIGINAL_LAYOUT = {

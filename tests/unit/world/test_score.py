@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d, pad
 from dummy_forcing.core.errors import DummyForcingError
 from dummy_forcing.core.world.render import render
 from dummy_forcing.core.world.scene import Scenes, draw_scenes
-from dummy_forcing.core.world.score import score_video
+from dummy_forcing.core.world.video_score import score_video
 from dummy_forcing.core.world.vocabulary import SHAPES, parse_prompt, write_prompt
 
 FRAMES = torch.arange(81)

@@ -56,8 +56,8 @@ def test_filler_case_and_punctuation_do_not_matter(prompt):
         (" and ".join(f"a {colour} circle moving up" for colour in COLOURS[:3]), "got 9 such words"),
         ("a circle red moving right", "expected colour, shape, direction in this order"),
         ("a red circle moving up and a red square moving left", "both objects"),
-        ("a red circel moving up", "did you mean 'circle'"),
-        ("a red xyzzy moving up", "does not know the word 'xyzzy'; colours: red"),
+        ("a red circel moving up", r"did you mean 'circle'\?\); use colours: red"),
+        ("a red xyzzy moving up", "does not know the word 'xyzzy'; use colours: red"),
     ],
 )
 def test_refusals_say_why(prompt, message):

@@ -8,11 +8,9 @@
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { enter, fit, runToEnd, settle } from "../../../tools/canvas/canvas.mjs";
-import { loadGraph, readWorkflow, runTests } from "./page.mjs";
+import { loadGraph, readWorkflow, readArguments, runTests } from "./page.mjs";
 
 const [RED, GREEN, BLUE] = [0xff0000, 0x00ff00, 0x0000ff];
 const SHORT = { WIDTH: 124, HEIGHT: 60, FRAMES: 40 }; // a width that is no multiple of a JPEG block
@@ -21,9 +19,7 @@ const NODE = "DummyForcingCompare";
 const LENGTH = 57; // frames of a run: long enough for heads to forget
 const ROOT = ".dummy-forcing-compare";
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
-const [url, output] = positionals;
-mkdirSync(output, { recursive: true });
+const { url, output, only } = readArguments();
 const settings = (nodes2) => ({ "Comfy.VueNodes.Enabled": nodes2, "Comfy.Workflow.Persist": true });
 const tests = {
   classic: (open) => colours(open, "classic"),
@@ -32,7 +28,7 @@ const tests = {
   nodes2_runs: (open) => runs(open, "nodes2"),
   stops,
 };
-const { failed } = await runTests(tests, url, options.only);
+const { failed } = await runTests(tests, url, only);
 process.exit(failed ? 1 : 0);
 
 /** a is red and then blue, b is green. */

@@ -8,22 +8,18 @@
 // something is wrong.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { runToEnd, settle } from "../../../tools/canvas/canvas.mjs";
-import { loadGraph, readWorkflow, runTests } from "./page.mjs";
+import { loadGraph, readWorkflow, readArguments, runTests } from "./page.mjs";
 
 const FAILING = [
   { name: "length", node: "DummyForcingStreamVideo", values: { length: 10 }, remedy: "use 9 or 21" },
   { name: "prompt", node: "DummyForcingToyWorld", values: { prompt: "a red" }, remedy: "write for example" },
 ];
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
-const [url, output] = positionals;
-mkdirSync(output, { recursive: true });
+const { url, output, only } = readArguments();
 const tests = { classic: (open) => errors(open, false), nodes2: (open) => errors(open, true) };
-const { failed } = await runTests(tests, url, options.only);
+const { failed } = await runTests(tests, url, only);
 process.exit(failed ? 1 : 0);
 
 async function errors(open, nodes2) {

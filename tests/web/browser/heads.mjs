@@ -8,19 +8,15 @@
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { enter, runToEnd, settle } from "../../../tools/canvas/canvas.mjs";
-import { loadGraph, readWorkflow, runTests } from "./page.mjs";
+import { loadGraph, readWorkflow, readArguments, runTests } from "./page.mjs";
 
 const WORKFLOW = "toy_world_profile_heads";
 const [PROFILE, PATCH, STREAM] = ["DummyForcingProfileHeads", "DummyForcingPatch", "DummyForcingStreamVideo"];
 const HEADS = ".dummy-forcing-heads";
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
-const [url, output] = positionals;
-mkdirSync(output, { recursive: true });
+const { url, output, only } = readArguments();
 const settings = (nodes2) => ({ "Comfy.VueNodes.Enabled": nodes2, "Comfy.Workflow.Persist": true });
 const tests = {
   classic: (open) => measured(open, false),
@@ -28,7 +24,7 @@ const tests = {
   shapes: (open) => shapes(open, "dark"),
   shapes_light: (open) => shapes(open, "light"),
 };
-const { failed } = await runTests(tests, url, options.only);
+const { failed } = await runTests(tests, url, only);
 process.exit(failed ? 1 : 0);
 
 /** One renderer, from the first run to the reload. */

@@ -8,20 +8,17 @@
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { enter, runToEnd, settle } from "../../../tools/canvas/canvas.mjs";
-import { loadGraph, readWorkflow, runTests } from "./page.mjs";
+import { loadGraph, readWorkflow, readArguments, runTests } from "./page.mjs";
 
 const WORKFLOW = "toy_world_streaming";
 const FIRST_FRAME_MS = 1000; // from the first chunk's last decoded frame on the server to its first on the screen
 const NEW_PROMPT = "a red square moving up";
 const LENGTH = 321; // frames: longer than the test
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
-const [url, output] = positionals;
-mkdirSync(output, { recursive: true });
+const { url, output, only } = readArguments();
 const settings = (nodes2) => ({ "Comfy.VueNodes.Enabled": nodes2, "Comfy.Workflow.Persist": true });
 const tests = {
   classic: (open) => streams(open, false),
@@ -30,7 +27,7 @@ const tests = {
   nodes2_many: (open) => many(open, true),
   numbers,
 };
-const { measured, failed } = await runTests(tests, url, options.only);
+const { measured, failed } = await runTests(tests, url, only);
 writeFileSync(join(output, "measured.json"), JSON.stringify({ command: "make test-browser", ...measured }, null, 2) + "\n");
 process.exit(failed ? 1 : 0);
 

@@ -7,11 +7,9 @@
 // server. Exits with 1 when a number is not what was typed; errors on the console count.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { CanvasNumber, VueNumber } from "./number_widgets.mjs";
-import { loadGraph, runTests } from "./page.mjs";
+import { loadGraph, readArguments, runTests } from "./page.mjs";
 
 // What help names as valid, or what people bring, by input; and decimals for all that are no whole numbers.
 const NAMED = { length: [9, 13, 21, 33, 93], width: [96, 480, 1280], height: [96, 464, 720], seed: [2 ** 32 + 1] };
@@ -19,11 +17,9 @@ const DECIMALS = [0.33, 0.125, 0.875];
 const LAID_OUT_MS = 500;
 const EMPTY = { id: crypto.randomUUID(), version: 0.4, nodes: [], links: [], groups: [], last_node_id: 0, last_link_id: 0 };
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
-const [url, output] = positionals;
-mkdirSync(output, { recursive: true });
+const { url, output, only } = readArguments();
 const tests = { classic: (open) => numbers(open, false), nodes2: (open) => numbers(open, true) };
-const { failed } = await runTests(tests, url, options.only);
+const { failed } = await runTests(tests, url, only);
 process.exit(failed ? 1 : 0);
 
 /** All numbers in one renderer; gives how many there are and how many were typed. */

@@ -1,8 +1,17 @@
 // What the tests in a real browser share: pages on which every error counts, graphs in them, and running the tests.
 
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { cpus, loadavg, release, type } from "node:os";
+import { parseArgs } from "node:util";
 import { OF_THE_FRONTEND, launch, openPage, settle } from "../../../tools/canvas/canvas.mjs";
+
+/** What a test was started with: the URL, the folder for its pictures, which is made, and the one part to run. */
+export function readArguments() {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
+  const [url, output] = positionals;
+  mkdirSync(output, { recursive: true });
+  return { url, output, only: values.only };
+}
 
 /**
  * Run named tests in one browser, of which `only` names one or is empty; each is `async (open) => what it measured`,

@@ -8,27 +8,23 @@
 // Pictures go to OUTPUT, to be looked at. Exits with 1 when something is wrong; errors on the console are.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { fit, settle } from "../../../tools/canvas/canvas.mjs";
-import { loadGraph, readWorkflow, runTests } from "./page.mjs";
+import { loadGraph, readWorkflow, readArguments, runTests } from "./page.mjs";
 
 const [ONE, TWO] = ["toy_world_streaming", "toy_world_dense_vs_dummy_forcing"];
 const [PATCH, STREAM, INFO] = ["DummyForcingPatch", "DummyForcingStreamVideo", "DummyForcingModelInfo"];
 const [FRAMES, FEW] = [57, 21]; // of a video that is stopped, and of one in which heads are measured
 const WINDOW = { width: 1600, height: 1000 };
 
-const { values: options, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
-const [url, output] = positionals;
-mkdirSync(output, { recursive: true });
+const { url, output, only } = readArguments();
 const tests = {
   classic_stop: (open) => stops(open, false),
   nodes2_stop: (open) => stops(open, true),
   classic_nodes: (open) => shows(open, false),
   nodes2_nodes: (open) => shows(open, true),
 };
-const { failed } = await runTests(tests, url, options.only);
+const { failed } = await runTests(tests, url, only);
 process.exit(failed ? 1 : 0);
 
 /** A page with a workflow in it; `shot` takes its picture. */
