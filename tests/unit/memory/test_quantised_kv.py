@@ -259,7 +259,7 @@ def test_json():
 
 
 def test_what_makes_no_sense():
-    with pytest.raises(DummyForcingError, match="'int4'; expected one of int8, fp8"):
+    with pytest.raises(DummyForcingError, match="'int4'; expected 'int8' or 'fp8'"):
         QuantisedKV("int4")
     with pytest.raises(DummyForcingError, match="remove KV quantisation or the sink average"):
         MemoryConfig(Window(3, 12, 0.99), merge=QuantisedKV())
