@@ -64,6 +64,7 @@ class Lists:
     def restart(self, first_chunk, cut=None):
         gap = cut if cut is not None and cut.begin > cut.opening else None
         self.classified, self.begin = False, gap.begin if gap else 0
+        self.room_from = self.begin  # the stores have room for the frames from here on
         self.due = max(0, first_chunk - 1)  # roles that are there hold as soon as the context is
         if isinstance(self.keep, Window):
             kinds = [(self.keep.sink, self.keep.size - self.keep.sink - self.chunk)] * self.heads
@@ -86,7 +87,7 @@ class Lists:
                 each.commit(kept.frames)
 
     def rewind(self, cut, next_chunk):
-        if self.classified or cut.begin <= cut.opening:
+        if self.classified or cut.begin <= cut.opening or cut.begin < self.room_from:
             self.restart(next_chunk, cut)
             return True
         for each in self.lists:
@@ -94,6 +95,7 @@ class Lists:
         return False
 
     def forget(self, cut):
+        self.room_from = cut.begin
         for each in self.lists:
             each.forget(cut)
 

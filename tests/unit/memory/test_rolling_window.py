@@ -98,7 +98,10 @@ def test_without_joint_passes_before_anything_is_lost_it_reads_what_a_window_rea
 
 @pytest.mark.parametrize(
     ("sink", "size", "said"),
-    [(-1, 9, "sink is -1; expected 0 or more latent frames"), (3, 0, "size is 0; expected 1 or more latent frames")],
+    [
+        (-1, 9, "sink is -1; expected 0 or more latent frames"),
+        (3, 0, "size is 0; expected 1 or more latent frames"),
+    ],
 )
 def test_invalid_sizes(sink, size, said):
     with pytest.raises(DummyForcingError, match=said):
