@@ -18,7 +18,7 @@ from torch import Tensor
 from .dispatch import ELEMENTWISE, ELEMENTWISE_NAMES, Dispatcher, Implementation, bucket
 from .heads import head_index, head_runs
 from .libraries import library
-from .norm_rope_triton import fits_finish, norm_rope_fused
+from .norm_rope_triton import fits_norm_rope, norm_rope_fused
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def _turn(x: Tensor, rotations: Tensor, outs: Sequence[tuple[tuple[int, ...], Te
         _put(turned, heads, out)
 
 
-def _finish_by_torch(
+def _by_torch(
     q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence[HeadTarget], norm_rope: NormRope
 ) -> None:
     heads = [target.heads for target in targets]
@@ -136,7 +136,7 @@ def _finish_by_torch(
         _put(v, target.heads, target.v)
 
 
-def _finish_by_kitchen(
+def _by_kitchen(
     q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence[HeadTarget], norm_rope: NormRope
 ) -> None:
     """RoPE by comfy-kitchen, which ComfyUI brings; norm and write are ours.
@@ -167,10 +167,10 @@ def _on_cuda(q: Tensor, *rest) -> bool:
 NORM_ROPE = Dispatcher(
     "norm, RoPE and KV write",
     [
-        Implementation("torch", _finish_by_torch, "nothing but torch"),
+        Implementation("torch", _by_torch, "nothing but torch"),
         Implementation("fused", norm_rope_fused, "Triton and CUDA (or TRITON_INTERPRET=1), fp32, bf16 or fp16",
-                       fits_finish, _on_cuda, library="triton"),
-        Implementation("kitchen", _finish_by_kitchen, "comfy-kitchen", competes=_on_cuda, library="comfy_kitchen"),
+                       fits_norm_rope, _on_cuda, library="triton"),
+        Implementation("kitchen", _by_kitchen, "comfy-kitchen", competes=_on_cuda, library="comfy_kitchen"),
     ],
     ELEMENTWISE,
 )  # fmt: skip

@@ -40,7 +40,7 @@ def norm_rope_fused(q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], ta
         launch(finish_heads, (tokens, batch), q, *arguments, **constants)
 
 
-def fits_finish(q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence, norm_rope) -> bool:
+def fits_norm_rope(q: Tensor, k: Tensor, v: Tensor, asked: Sequence[Tensor], targets: Sequence, norm_rope) -> bool:
     """Whether a row fits into one tile and a head's channels are contiguous in every output."""
     tile = at_least(q.shape[2]) * at_least(q.shape[3])
     outs = (x for target in targets for x in (target.k, target.v))

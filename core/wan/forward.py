@@ -161,7 +161,7 @@ def forward_chunk(
         for layer, block in enumerate(backbone.blocks):
             runtime.check()
             q, k, v, shifts = parts.project(block, tokens, modulation, runtime.cast, runtime.plain)
-            q, k, norm_rope = _unfinished(block.self_attn, q, k, rotations, runtime)
+            q, k, norm_rope = _with_norm_rope(block.self_attn, q, k, rotations, runtime)
             q, k, v = (each.unflatten(-1, (-1, head_dim)) for each in (q, k, v))
             attended = memory.attend(layer, q, k, v, clock, norm_rope, runtime.attention).flatten(2)
             tokens, q = parts.prompt_queries(block, tokens, attended, shifts, runtime.cast, runtime.plain)
@@ -195,7 +195,7 @@ def time_embedding(backbone: nn.Module, t: Tensor, dtype: torch.dtype) -> Tensor
     return backbone.time_embedding(torch.cat([angles.cos(), angles.sin()], dim=-1).to(dtype))
 
 
-def _unfinished(
+def _with_norm_rope(
     attention, q: Tensor, k: Tensor, rotations: Tensor, runtime: Runtime
 ) -> tuple[Tensor, Tensor, NormRope]:
     """q and k [B, L, dim] and what they still need; norms that no kernel may compute are called at once."""
