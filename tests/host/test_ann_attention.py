@@ -15,10 +15,10 @@ from dummy_forcing.nodes.patches.kv_window import ARKVWindow
 EXACT = {"atol": 1e-5, "rtol": 0}
 
 
-def searched(model, search="quant", share=0.25, **options):
+def searched(model, search="quant", share=0.25, min_history=3, **options):
     """In every pass, from the second chunk on, in small blocks: the test model has 24 tokens a frame."""
     every = {"bits": 3, "block_size": 8, "min_recall": 0.0, "dense_passes": 0, "sparse_clean": True}
-    return ANNAttentionPatch.execute(model, search, share, 3, **{**every, **options}).args[0]
+    return ANNAttentionPatch.execute(model, search, share, min_history, **{**every, **options}).args[0]
 
 
 def windowed(model):
@@ -67,7 +67,9 @@ def test_the_order_of_nodes_does_not_matter(golden_model, keep):
     assert door.memory_config(searched(keep(golden_model))) == door.memory_config(keep(searched(golden_model)))
 
 
-def test_a_history_too_short_to_be_searched_is_refused(golden_model):
+def test_a_history_too_short_to_be_searched_is_refused(golden_model, sample, core_sampler, our_sampler):
+    """Once the chunks are known: one chunk of local context is 3 latent frames."""
     short = DummyForcingPatch.execute(golden_model, 0.5, 1).args[0]
-    with pytest.raises(DummyForcingError, match="remove ANN attention"):
-        ANNAttentionPatch.execute(short, "quant", 0.25, 9)
+    for sampler in (our_sampler(), core_sampler()):
+        with pytest.raises(DummyForcingError, match="hold 3 at most here; .* remove ANN attention"):
+            sample(searched(short, "quant", 0.25, min_history=9), sampler)
