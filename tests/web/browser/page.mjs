@@ -5,6 +5,8 @@ import { cpus, loadavg, release, type } from "node:os";
 import { parseArgs } from "node:util";
 import { OF_THE_FRONTEND, launch, openPage, settle } from "../../../tools/canvas/canvas.mjs";
 
+const LONGEST_MINUTES = 15; // of one test: what waits for news that never comes fails
+
 /** What a test was started with: the URL, the folder for its pictures, which is made, and the one part to run. */
 export function readArguments() {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { only: { type: "string", default: "" } } });
@@ -27,7 +29,7 @@ export async function runTests(tests, url, only = "") {
     for (const [name, test] of chosen) {
       const wrong = [];
       try {
-        measured[name] = await test((settings) => openStrict(browser, url, wrong, settings));
+        measured[name] = await Promise.race([test((settings) => openStrict(browser, url, wrong, settings)), tooLong()]);
       } catch (error) {
         wrong.push(error.stack);
       }
@@ -39,6 +41,13 @@ export async function runTests(tests, url, only = "") {
   }
   for (const problem of problems) console.error(problem);
   return { measured: { date: new Date().toISOString(), machine, ...measured }, failed: problems.length > 0 };
+}
+
+/** Fails after the longest time of a test; keeps no process alive. */
+function tooLong() {
+  return new Promise((_, reject) => {
+    setTimeout(() => reject(new Error(`not done after ${LONGEST_MINUTES} minutes`)), LONGEST_MINUTES * 60_000).unref();
+  });
 }
 
 /** A page whose exceptions and console errors are problems. */

@@ -48,7 +48,7 @@ def pack_module(name):
     )
 
 
-HOMES = {"live_stream": "nodes", "live_streams": "nodes", "tally": "core.stream"}
+HOMES = {"live_stream": "nodes.live", "live_streams": "nodes.live", "tally": "core.stream"}
 
 
 def numbered(first, count):
