@@ -31,7 +31,7 @@ class Selector:
 def add_method_options(group: argparse._ArgumentGroup, slot: str, selector: Selector | None = None) -> None:
     """Add the options of all methods of a slot; those that were not typed are absent from the namespace."""
     if selector is not None:
-        names = [*_selectable(slot), *selector.further]
+        names = [*selectable(slot), *selector.further]
         group.add_argument(f"--{selector.flag}", choices=names, default=selector.default, help=selector.help)
     flags: dict[str, list[tuple[type[Method], str]]] = {}
     for method, field, flag in _flags(slot):
@@ -59,7 +59,7 @@ def read_method(args: argparse.Namespace, slot: str, selector: Selector | None =
                 f"--{selector.flag} {chosen} and --{flag} set the same; leave out --{flag} {typed} or the other"
             )
     else:
-        method = _selectable(slot).get(chosen)
+        method = selectable(slot).get(chosen)
     _refuse_strays(args, slot, method, selector)
     return None if method is None else method.from_options(typed_values(args, method), _typed_preset(args, method))
 
@@ -68,6 +68,12 @@ def typed_values(args: argparse.Namespace, method: type[Method]) -> dict[str, An
     """Fields of a method that were typed."""
     found = {field: _destination(flag) for other, field, flag in _flags(method.slot) if other is method}
     return {field: getattr(args, name) for field, name in found.items() if name in args}
+
+
+def selectable(slot: str) -> dict[str, type[Method]]:
+    """Methods that the slot's selector names: all but those that a flag of their own chooses."""
+    chosen_by_flag = {method for method, field, _ in _flags(slot) if options_of(method)[field].selects}
+    return {method.typed(): method for method in methods(slot).values() if method not in chosen_by_flag}
 
 
 def all_flags(slot: str) -> list[str]:
@@ -82,12 +88,6 @@ def _flags(slot: str) -> Iterator[tuple[type[Method], str, str]]:
             flag = f"{method.typed()}-{field.replace('_', '-')}" if declared.flag is None else declared.flag
             if flag:
                 yield method, field, flag
-
-
-def _selectable(slot: str) -> dict[str, type[Method]]:
-    """Methods that the slot's selector names: all but those that a flag of their own chooses."""
-    chosen_by_flag = {method for method, field, _ in _flags(slot) if options_of(method)[field].selects}
-    return {method.typed(): method for method in methods(slot).values() if method not in chosen_by_flag}
 
 
 def _chosen_by_flag(args: argparse.Namespace, slot: str) -> tuple[type[Method], str] | None:
@@ -137,27 +137,34 @@ def _argument(found: list[tuple[type[Method], str]]) -> dict[str, Any]:
     texts = []
     for help in helps:
         owners = [(each, name) for each, name in found if options_of(each)[name].help == help]
-        names = ", ".join(each.typed() for each, _ in owners)
-        defaults = "; ".join(dict.fromkeys(_default(*owner) for owner in owners))
-        texts.append(f"{names}: {help}{defaults}")
+        lead = method.about if declared.selects else f"{', '.join(each.typed() for each, _ in owners)}:"
+        texts.append(f"{lead} {help}{_defaults(owners)}")
     argument: dict[str, Any] = {"default": SUPPRESS, "help": " ".join(texts).replace("%", "%%")}
     if declared.choices:
         return {**argument, "choices": [*([declared.off] if declared.off else []), *declared.choices]}
     if isinstance(default_of(method, field), bool):
         return {**argument, "action": argparse.BooleanOptionalAction}
-    return {**argument, "type": _reader(method, field, declared), "metavar": _metavar(declared)}
+    return {**argument, "type": _reader(method, field, declared), "metavar": _metavar(method, field)}
 
 
-def _default(method: type[Method], field: str) -> str:
-    value = options_of(method)[field].off or default_of(method, field)
-    return "" if value in (None, ()) else f" (default: {value})"
+def _defaults(owners: list[tuple[type[Method], str]]) -> str:
+    """The default of an option; of each of its methods, where they differ."""
+    found: dict[Any, list[str]] = {}
+    for method, field in owners:
+        value = options_of(method)[field].off or default_of(method, field)
+        if value not in (None, ()):
+            found.setdefault(value, []).append(method.typed())
+    if len(found) < 2:
+        return "".join(f" (default: {value})" for value in found)
+    each = (f"{value} for {' and '.join(names)}" for value, names in found.items())
+    return f" (default: {', '.join(each)})"
 
 
-def _metavar(declared: Option) -> str:
-    if declared.parse is not None and declared.low is None:
-        return "TEXT"
-    number = "X" if declared.high == 1 else "N"
-    return f"{number}|{declared.word}" if declared.word else number
+def _metavar(method: type[Method], field: str) -> str:
+    """N for whole numbers, X for others."""
+    declared, default = options_of(method)[field], default_of(method, field)
+    number = "X" if isinstance(default, float) or declared.parse is float else "N"
+    return declared.form or (f"{number}|{declared.word}" if declared.word else number)
 
 
 def _reader(method: type[Method], field: str, declared: Option) -> Callable[[str], Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from ..core.bench.typed_memories import syntax
 from ..core.checkpoints.families.table import AUTO, FAMILIES
-from ..core.methods.base import methods
 from ..core.stream.noise import MOST_SEED
+from .method_options import selectable
 
 
 def listed(slot: str) -> str:
     """What the methods of a slot do, by their names on the command line."""
-    found = (method for method in methods(slot).values() if method.about)
-    return " ".join(f"{method.typed()}: {method.about}" for method in found)
+    return " ".join(f"{name}: {method.about}" for name, method in selectable(slot).items())
 
 
 FAMILY = (
@@ -44,8 +43,8 @@ FORCE_ROLES = (
     "roles of heads set by hand, whatever is measured: layer:head=sink, neighbor or dummy, counted from 0, with "
     "commas between, such as '3:5=sink, 10:2=dummy'"
 )
-SELECT = f"which kept keys queries read: all of them; {listed('select')} (default: all)"
-CROSS = f"which tokens of the prompt are read: all of them; {listed('cross')} (default: all)"
+SELECT = f"which kept keys queries read: {listed('select')} (default: all)"
+CROSS = f"which tokens of the prompt are read: {listed('cross')} (default: all)"
 PROMPTS = (
     "later prompts: lines such as 'chunk 4: a blue square moving left' or '3.5s: ...', or a JSON list of "
     '{"at": "chunk 4", "prompt": "..."}; with --model PATH files of embeddings in place of prompts'
@@ -61,7 +60,7 @@ KEEP_FRAMES = "take every frame of --extend or --source as it is: other frame ra
 STRENGTH = "how much of the source is replaced, above 0 up to 1 (default: 0.8)"
 CONTEXT_NOISE = "noise level at which finished chunks are kept (default: 0, as all released models)"
 REFINE = "experimental: the clean pass, at --context-noise X, gives the result; use it with fewer --steps"
-MERGE = f"how kept frames are held: each on its own; {listed('merge')} (default: none)"
+MERGE = f"how kept frames are held: {listed('merge')} (default: none)"
 BENCH_POLICY = f"{syntax()} (default: dense window:12 dummy-forcing:0.5); named before all options"
 BENCH_LENGTHS = "latent frames; the last chunk of each is measured, behind a random history (default: 21)"
 BENCH_DECODER = "the Wan 2.1 VAE, LightVAE or TAEHV in their published sizes (default: the shape's own VAE)"

@@ -27,9 +27,7 @@ def document() -> str:
 
 def _slot(slot: str, decides: str) -> str:
     found = methods(slot).values()
-    rows = [
-        f"| **{each.title}** | `{each.typed()}` | {each.about or 'leaves the slot as it is'} |" for each in found
-    ]
+    rows = [f"| **{each.title}** | `{each.typed()}` | {each.about} |" for each in found]
     table = "\n".join(["| method | name | what it does |", "|---|---|---|", *rows])
     return f"\n## {slot}: {decides}\n\n{table}\n" + "".join(map(_options, found))
 

@@ -34,6 +34,7 @@ class Option:
         flag: the command line option without its dashes, where it is not the method's and the field's name;
             "" if there is none.
         parse: text as typed -> value, where it is no plain number or word.
+        form: what stands for the value in `--help`, where it is no number: "N[,N]".
         also: further fields that take the same value.
         resets: fields that go back to their defaults when this one is set.
         selects: typing the flag chooses the method, without the option of its slot.
@@ -54,6 +55,7 @@ class Option:
     input: str | None = None
     flag: str | None = None
     parse: Callable[[str], Any] | None = None
+    form: str = ""
     also: tuple[str, ...] = ()
     resets: tuple[str, ...] = ()
     selects: bool = False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Unmerged(MergeMethod, name="none", title="every frame as it is"):
+class Unmerged(MergeMethod, name="none", title="every frame as it is", about="Each frame on its own."):
     """Every retained frame as it is, in the dtype of the model."""
 
     on_nodes = False
@@ -26,7 +26,7 @@ class Unmerged(MergeMethod, name="none", title="every frame as it is"):
 
 
 @dataclass(frozen=True)
-class AllKeys(SelectMethod, name="all", title="all keys"):
+class AllKeys(SelectMethod, name="all", title="all keys", about="All that its head retains."):
     """Every query reads all that its head retains."""
 
     on_nodes = False
@@ -38,7 +38,7 @@ class AllKeys(SelectMethod, name="all", title="all keys"):
 
 
 @dataclass(frozen=True)
-class AllTokens(CrossMethod, name="all", title="all tokens"):
+class AllTokens(CrossMethod, name="all", title="all tokens", about="The whole prompt."):
     """Every query reads the whole prompt, padding included, as in Wan's training."""
 
     on_nodes = False

@@ -13,12 +13,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Absolute(PositionMethod, name="absolute", title="absolute positions"):
+class Absolute(
+    PositionMethod, name="absolute", title="absolute positions", about="Every frame keeps its own position."
+):
     """Every frame stays at its own number, as the models were trained; exact at any length."""
 
 
 @dataclass(frozen=True)
-class Relative(PositionMethod, name="relative", title="relative positions"):
+class Relative(
+    PositionMethod,
+    name="relative",
+    title="relative positions",
+    about="In long videos, the frames that are read stand next to each other.",
+):
     """Positions are counted within the frames that are read, so that no distance grows with the video.
 
     Once a video is longer than `after` latent frames, opening frames get positions right before the recent ones,

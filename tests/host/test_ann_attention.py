@@ -71,5 +71,5 @@ def test_a_history_too_short_to_be_searched_is_refused(golden_model, sample, cor
     """Once the chunks are known: one chunk of local context is 3 latent frames."""
     short = DummyForcingPatch.execute(golden_model, 0.5, 1).args[0]
     for sampler in (our_sampler(), core_sampler()):
-        with pytest.raises(DummyForcingError, match="hold 3 at most here; .* remove ANN attention"):
+        with pytest.raises(DummyForcingError, match=r"hold 3 at most here; .* remove ANN attention"):
             sample(searched(short, "quant", 0.25, min_history=9), sampler)

@@ -129,6 +129,7 @@ class DummyForcing(
         rare=True,
         flag="force-roles",
         parse=parse_forced_roles,
+        form="HEADS",
     )
 
     bench = ("dummy_ratio", "local_context")

@@ -60,6 +60,7 @@ class PassSkip(
         "the clean pass are always computed. Empty: none.",
         flag="skip-passes",
         parse=parse_passes,
+        form="N[,N]",
         selects=True,
     )
     threshold: float | None = option(
