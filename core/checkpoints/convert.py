@@ -21,17 +21,17 @@ from .opened import OpenedBackbone
 def convert(opened: OpenedBackbone, path: Path, dtype: torch.dtype | None = None) -> None:
     """Write a backbone under its bare names, with LoRAs merged and its family in the metadata.
 
-    One tensor after the other, so that memory does not grow with the model.
+    Tensors are written one after the other, so that memory does not grow with the model.
 
     Args:
         opened: the backbone and the LoRA to merge; its state is empty afterwards.
         path: a .safetensors file.
-        dtype: of all weights; None keeps their types. float8_e4m3fn is that of the blocks' linear layers, with
-            scales as ComfyUI reads them; all else keeps its type.
+        dtype: of all weights; None keeps their types. float8_e4m3fn applies only to the blocks' linear layers,
+            with scales as ComfyUI reads them; all other weights keep their types.
 
     Raises:
-        DummyForcingError: quantised weights that would have to change, sizes or numbers that FP8 cannot have, or
-            the file cannot be written.
+        DummyForcingError: quantised weights would have to change, sizes do not fit FP8, numbers for FP8 are NaN or
+            infinite, or the file cannot be written.
     """
     normal = opened.normal
     merges = normal.merges(() if opened.lora is None else (opened.lora.merge,))
@@ -65,7 +65,7 @@ def convert(opened: OpenedBackbone, path: Path, dtype: torch.dtype | None = None
 
 
 def what_it_is(opened: OpenedBackbone) -> dict[str, str]:
-    """Metadata by which ComfyUI and this package know a model again: causal, its sizes, its family, its LoRA."""
+    """Metadata by which ComfyUI and this package recognise the model: causal, its sizes, its family, its LoRA."""
     metadata = {"format": "pt", **opened.normal.metadata, FAMILY_KEY: opened.detected.family.name}
     if opened.lora is not None:
         metadata[LORA_KEY] = opened.lora.name

@@ -19,7 +19,7 @@ from .files.record import RECORD
 _SAFETENSORS = frozenset({SUFFIX, ".sft"})
 _PREFIXES = ("model.diffusion_model.", "model.model.", "net.")
 _OTHERWISE = "model."
-_FEW = 5  # fewer names with a prefix do not make it the model's
+_FEW = 5  # a prefix that only so many names share is not taken for the model's
 _SIGN = "head.modulation"
 _PATCHES = "patch_embedding.weight"
 _OF_A_CONVOLUTION = 5  # dimensions
@@ -29,17 +29,19 @@ CAUSAL, BIDIRECTIONAL, NOTHING = "a causal model", "an ordinary bidirectional mo
 
 
 def loaded_as(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shards: int = 1) -> str:
-    """One of CAUSAL, BIDIRECTIONAL and NOTHING, for a file that holds a complete Wan 2.1 text-to-video backbone.
+    """What ComfyUI loads the file as: CAUSAL, BIDIRECTIONAL or NOTHING.
+
+    The file must hold a complete Wan 2.1 text-to-video backbone.
 
     Args:
         path: of the file, or of the folder of its shards.
-        tensors, metadata: as `files.read_checkpoint` gives them.
+        tensors, metadata: as `checkpoint_files.read_checkpoint` returns them.
         shards: number of files.
     """
     if shards > 1 or path.is_dir():
         return NOTHING
     pickled = is_pickle(path)
-    if pickled == (path.suffix.lower() in _SAFETENSORS):  # it goes by the name and would read the other format
+    if pickled == (path.suffix.lower() in _SAFETENSORS):  # ComfyUI goes by the name and reads the wrong format
         return NOTHING
     if pickled:
         tensors, metadata = _in_pickle(path, tensors), {}
@@ -53,7 +55,7 @@ def loaded_as(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, 
 
 
 def _in_pickle(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Tensors by the names that ComfyUI has for them: it unwraps "state_dict" or a container that is alone."""
+    """Tensors by the names that ComfyUI gives them: it unwraps "state_dict", or the only container of a file."""
     outer = containers(path)
     inner = _STATE_DICT if _STATE_DICT in outer else outer[0] if len(outer) == 1 else ""
     if not inner:
@@ -62,7 +64,7 @@ def _in_pickle(path: Path, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor
 
 
 def _says_causal(metadata: Mapping[str, str]) -> bool:
-    if RECORD in metadata:  # which ComfyUI, at 0.33, does not read
+    if RECORD in metadata:  # the metadata is from the record, which ComfyUI, at 0.33, does not read
         return False
     try:
         return json.loads(metadata["config"])["transformer"]["causal_ar"] is True

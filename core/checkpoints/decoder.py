@@ -1,4 +1,4 @@
-"""Light decoders in place of the VAE's own: LightVAE and TAEHV, told apart by their tensors (docs/decoders.md)."""
+"""Light decoders in place of the VAE's own, LightVAE and TAEHV, recognised by their tensors (docs/decoders.md)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .load import fill_tae, fill_vae
 
 @dataclass(frozen=True, eq=False)
 class LightDecoder:
-    """A decoder of latents that a VAE has encoded or a backbone has made.
+    """A decoder for latents that a VAE has encoded or a backbone has generated.
 
     Attributes:
         module: in eval mode, without gradients.
         scale: of the latents that it reads.
-        reason: what it is and why this scale, a sentence without a full stop.
+        reason: what the decoder is and why it has this scale, a sentence without a full stop.
     """
 
     module: WanVAE | TAE
@@ -35,7 +35,7 @@ class LightDecoder:
     reason: str
 
     def begin(self) -> StreamingDecoder:
-        """Decodes one clip."""
+        """A streaming decoder for one clip."""
         return StreamingDecoder(self.module, scale=self.scale)
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,15 +50,16 @@ def open_decoder(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> LightDecoder:
-    """Load a Wan 2.1 VAE of any width or a TAEHV decoder of Wan 2.1 latents, whatever the type of its weights.
+    """Load a Wan 2.1 VAE of any width or a TAEHV decoder for Wan 2.1 latents; weights may be of any type.
 
     Args:
         path: safetensors or PyTorch file.
-        vae: what the latents come from; settles the scale of a TAEHV decoder, which else goes by the file's name.
+        vae: the VAE that the latents belong to. The scale of a TAEHV decoder is measured against it; without it,
+            the file's name and the type of its weights decide.
         device, dtype: of the weights.
 
     Raises:
-        DummyForcingError: unreadable, another model, or not a decoder of this VAE's latents.
+        DummyForcingError: the file is unreadable, another model, or not a decoder for this VAE's latents.
     """
     state, what = bare_names(read_tensors(path)[0]), f"the decoder {path}"
     if looks_like_vae(state):

@@ -1,4 +1,4 @@
-"""What can be said of a checkpoint without loading its weights: family, sizes, licence, and what it still needs."""
+"""Facts about a checkpoint without loading its weights: family, sizes, licence, and what it still needs."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ class CheckpointFacts:
     """Facts about a backbone's file.
 
     Attributes:
-        files, file_bytes: how many files and how large they are together.
-        layout: what was put right to read it.
-        family: None if it cannot be told.
-        reason: why this family, or why none can be told; no full stop.
-        merged: how it can be told that a LoRA is part of it.
+        files, file_bytes: the number of files and their total size.
+        layout: what had to be adapted to read the file, for people.
+        family: None if it cannot be recognised.
+        reason: why this family, or why none was recognised; without a full stop.
+        merged: the sign that the family's LoRA is already part of the file; None if there is no sign.
         shape: sizes of the backbone (`WanShape.to_dict`).
-        tensors, parameters: how many.
-        dtypes: parameters by type.
+        tensors, parameters: the number of each.
+        dtypes: the number of parameters of each type.
         missing: what a video needs besides the file.
         comfyui: what ComfyUI's own loader makes of the file, without this pack.
-        kv: prediction; None without a family.
+        kv: predicted KV memory; None without a family.
     """
 
     path: str
@@ -84,12 +84,12 @@ def inspect_checkpoint(path: Path, family: str = AUTO) -> CheckpointFacts:
     """Read a checkpoint's names and sizes, not its weights.
 
     Args:
-        path: as for `files.checkpoint_files`.
-        family: name of a family, or "auto" for what the checkpoint tells.
+        path: as for `checkpoint_files`.
+        family: name of a family, or "auto" to recognise it from the checkpoint.
 
     Raises:
-        DummyForcingError: unreadable, or no complete Wan 2.1 text-to-video model. A family that cannot be told
-            and a LoRA that is missing are facts and no errors.
+        DummyForcingError: the file is unreadable or no complete Wan 2.1 text-to-video model. An unrecognised family
+            and a missing LoRA are reported as facts, not raised as errors.
     """
     files = checkpoint_files(path)
     tensors, metadata = read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""From files to modules: backbone, VAE and TAEHV; every tensor is checked before any is copied."""
+"""From files to modules: backbone, VAE and TAEHV. All tensors are checked before the first one is copied."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def fill_backbone(
 ) -> CausalWan:
     """Move a checked backbone into a module for inference; empties `normal.state`.
 
-    The file stays memory-mapped and its pages are let go one tensor after the other, so that on the CPU never much
-    more than the module itself is in memory: one copy of the file, or what it becomes in another type.
+    The file stays memory-mapped and its pages are let go one tensor after the other. So on the CPU the peak memory
+    is hardly more than the module itself: one copy of the weights, in the type that was asked for.
 
     Args:
-        loras: merged in this order, after the one that may be wrapped around the layers.
-        fp8: quantise the blocks' linear layers (`wan.fp8_linear`), each as soon as it is merged.
+        loras: merged in this order, after a LoRA that is wrapped around the layers in the file.
+        fp8: quantise the blocks' linear layers (`wan.fp8_linear`), each right after the LoRAs are merged into it.
 
     Raises:
-        DummyForcingError: quantised weights, which only ComfyUI can run, or sizes that FP8 cannot have.
+        DummyForcingError: weights are quantised, which only ComfyUI can run, or have sizes that do not fit FP8.
     """
     if normal.quantised:
         raise DummyForcingError(
@@ -62,21 +62,21 @@ def load_vae(path: Path, device: torch.device | str = "cpu", dtype: torch.dtype 
     """Load a Wan 2.1 VAE of any width, encoder and decoder, from a safetensors or PyTorch file.
 
     Raises:
-        DummyForcingError: unreadable, or not exactly the tensors of a Wan 2.1 VAE.
+        DummyForcingError: the file is unreadable, or its tensors are not exactly those of a Wan 2.1 VAE.
     """
     return fill_vae(bare_names(read_tensors(path)[0]), f"the VAE {path}", device, dtype)
 
 
 def fill_vae(state: dict[str, Tensor], what: str, device: torch.device | str, dtype: torch.dtype) -> WanVAE:
-    """As `load_vae`, of tensors by their bare names, which it takes out of `state`."""
+    """As `load_vae`, but from tensors by their bare names; empties `state`."""
     return _filled(_outline(state, what, WanVAEShape.from_state_dict, WanVAE), state, device, dtype)
 
 
 def fill_tae(state: dict[str, Tensor], what: str, device: torch.device | str, dtype: torch.dtype) -> TAE:
-    """A TAEHV decoder for inference, of tensors by their bare names, which it takes out of `state`.
+    """A TAEHV decoder for inference, from tensors by their bare names. An encoder among them is ignored.
 
     Raises:
-        DummyForcingError: not exactly the tensors of a TAEHV decoder for Wan 2.1; its encoder is not looked at.
+        DummyForcingError: the tensors are not exactly those of a TAEHV decoder for Wan 2.1.
     """
     state = {name: value for name, value in state.items() if not name.startswith(ENCODER)}
     return _filled(_outline(state, what, TAEShape.from_state_dict, TAE), state, device, dtype)
@@ -88,7 +88,7 @@ def _outline(
     read: Callable[[Mapping[str, Tensor]], Any],
     build: Callable[[Any], Model],
 ) -> Model:
-    """The module of which `state` has exactly the tensors, on the meta device."""
+    """A module on the meta device with exactly the tensors of `state`, which are checked."""
     check_values(state, what)
     try:
         shape = read(state)
@@ -111,16 +111,16 @@ def _filled(
     dtype: torch.dtype,
     merges: Sequence[Merge] = (),
 ) -> Model:
-    """A module on the meta device, filled with the tensors of `state`, which it empties."""
+    """Fill a module that is on the meta device with the tensors of `state`; empties `state`."""
     weights: dict[str, Tensor] = {}
     quantised = fp8_weights(model)
-    for name in [name for name in model.state_dict() if name in state]:  # scales of quantised weights are not
+    for name in [name for name in model.state_dict() if name in state]:  # scales of quantised weights are not in it
         value = state.pop(name)
         merged = merge_all(merges, name, value)
         if name in quantised:
             weights |= quantised_weight(name, merged.to(device))
         else:
-            # Copied even where nothing is cast: a mapped weight would change, or crash us, with the file.
+            # Copied even if the type stays: if the file changed, a mapped weight would change too, or crash us.
             weights[name] = merged.to(device, dtype, copy=True)
         let_go(value)
     model.load_state_dict(weights, assign=True)

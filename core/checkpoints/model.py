@@ -1,4 +1,4 @@
-"""An opened model: backbone, VAE and family, with all that a stream needs to know of them."""
+"""An opened model: backbone, VAE and family, and everything that a stream needs to know about them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class ARVideoModel:
 
     Attributes:
         backbone: denoises; in eval mode, without gradients.
-        vae: of the same latent channels; None where only latents are wanted.
+        vae: has as many latent channels as the backbone; None where only latents are wanted.
         family: how the model is run.
         fingerprint: 16 hex digits that identify the weights, see `weights_fingerprint`.
-        device, dtype: of backbone and VAE; text embeddings must be given in them.
-        reason: why this family, a sentence without a full stop.
-        decoder: decodes in the VAE's place; None where the VAE does it itself.
-        notes: what was put right to read the backbone, for people.
+        device, dtype: of backbone and VAE; text embeddings must be on that device and of that type.
+        reason: why this family was chosen, a sentence without a full stop.
+        decoder: decodes in place of the VAE; None where the VAE itself decodes.
+        notes: what had to be adapted to read the backbone, as sentences for people.
     """
 
     backbone: CausalWan
@@ -70,7 +70,7 @@ class ARVideoModel:
                 )
 
     def begin_decoding(self) -> StreamingDecoder:
-        """Decodes one clip, with the light decoder if there is one; there must be that or a VAE."""
+        """A decoder for one clip: the light decoder's if there is one, else the VAE's; one must be there."""
         return StreamingDecoder(self.vae) if self.decoder is None else self.decoder.begin()
 
     def stream_config(
@@ -82,7 +82,7 @@ class ARVideoModel:
         loop: FamilyLoop | None = None,
         **options: Any,
     ) -> StreamConfig:
-        """Settings of one video, the family's where none are given.
+        """Settings of one video; what is not given is the family's.
 
         Args:
             latent_frames: length, a multiple of the family's chunk; None streams without end
@@ -90,11 +90,11 @@ class ARVideoModel:
             memory: what is kept and read.
             pixel_size: (height, width), multiples of 16; by default the family's.
             sigmas: noise levels; by default the family's.
-            loop: what happens in the course of a video; by default the family's.
+            loop: how the chunk loop differs from the common one; by default the family's.
             options: further fields of `StreamConfig`, such as `opening_frames`.
 
         Raises:
-            DummyForcingError: a size, length or list that the model cannot run.
+            DummyForcingError: the model cannot run the size, the length or the list of noise levels.
         """
         size = self.family.pixel_size if pixel_size is None else pixel_size
         if len(size) != 2 or any(side < _PIXEL_STEP or side % _PIXEL_STEP for side in size):
@@ -130,16 +130,16 @@ def open_checkpoint(
     """Open a model for streaming.
 
     Args:
-        path: the backbone's file, one of its shards, or a folder with it and maybe with its VAE.
+        path: the backbone's file, one of its shards, or a folder that holds the backbone and maybe its VAE.
         vae: the VAE's safetensors file; by default the one in the folder, if there is one.
-        family: name of a row of `families.FAMILIES`, or "auto" for what the checkpoint tells.
+        family: name of a row of `table.FAMILIES`, or "auto" to recognise it from the checkpoint.
         lora: a LoRA to merge, such as the one that LongLive needs.
-        fp8: run the linear layers of the blocks in FP8, LoRA included; `dtype` is that of all else.
-        decoder: file of a light decoder, see `decoder.open_decoder`.
+        fp8: run the linear layers of the blocks in FP8, with LoRAs merged; everything else is in `dtype`.
+        decoder: file of a light decoder (`decoder.open_decoder`).
 
     Raises:
-        DummyForcingError: a family that is unknown or cannot be told, a LoRA that is missing or wrong, or a file
-            that cannot be loaded.
+        DummyForcingError: a family that is unknown or cannot be recognised, a LoRA that is missing or wrong, or a
+            file that cannot be loaded.
     """
     path = Path(path)
     vae_path = _vae_beside(path) if vae is None else Path(vae)

@@ -1,4 +1,4 @@
-"""A checkpoint read and judged before its weights are loaded: what it is, how it is run, which LoRA it has."""
+"""What is found out about a checkpoint before its weights are loaded: model, family and LoRA."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .files.checkpoint_files import read_checkpoint, read_tensors
 from .layouts.normal import NormalBackbone, normalise
 from .lora.lora_rules import LoraFile, check_lora, merged_already, read_lora
 
-_FOLDERS_SHOWN = 3  # of a path, those nearest to the file: they often say what the file's own name does not
+_FOLDERS_SHOWN = 3  # the folders nearest to the file: they often say what its own name does not
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedBackbone:
-    """A backbone whose file is read and judged.
+    """A backbone whose file has been read and checked, with its family and LoRA.
 
     Attributes:
-        what: "the backbone <path>", the beginning of messages.
-        file: the path as far as it tells something.
+        what: "the backbone <path>"; error messages begin with it.
+        file: the end of the path, as `shown_name` returns it.
         normal: the backbone.
         detected: its family and why.
-        names: of the tensors as they are in the file.
-        source_metadata: of the file.
-        merged: how it can be told that the family's LoRA is part of it; None if nothing says so.
-        lora: the one that is to be applied, checked.
+        names: of the tensors, as they stand in the file.
+        source_metadata: the file's own metadata.
+        merged: the sign that the family's LoRA is already part of the file; None if there is no sign.
+        lora: the LoRA to apply, already checked.
     """
 
     what: str
@@ -43,15 +43,15 @@ class OpenedBackbone:
 
 
 def open_backbone(path: Path, family: str = AUTO, lora: Path | None = None) -> OpenedBackbone:
-    """Read a backbone and, if one is given, its LoRA; tells the family and demands the right LoRA.
+    """Read a backbone and its LoRA, if one is given; recognise the family and check that the LoRA is the right one.
 
     Args:
-        path: as for `files.checkpoint_files`.
-        family: name of a family, or "auto" for what the checkpoint tells.
+        path: as for `checkpoint_files`.
+        family: name of a family, or "auto" to recognise it from the checkpoint.
 
     Raises:
-        DummyForcingError: unreadable, no complete Wan 2.1 text-to-video model, of no family that can be told, or
-            with a LoRA missing, wrong or doubled.
+        DummyForcingError: the file is unreadable or no complete Wan 2.1 text-to-video model, its family cannot be
+            recognised, or the LoRA is missing, wrong or doubled.
     """
     what, file = f"the backbone {path}", shown_name(path)
     tensors, metadata = read_checkpoint(path)
@@ -61,7 +61,7 @@ def open_backbone(path: Path, family: str = AUTO, lora: Path | None = None) -> O
 
 
 def shown_name(path: Path) -> str:
-    """A path as far as it tells something: the file and the folders nearest to it."""
+    """The end of a path that may say what the model is: the file's name and the folders nearest to it."""
     return Path(*path.parts[-1 - _FOLDERS_SHOWN :]).as_posix()
 
 
@@ -73,11 +73,12 @@ def judge(
     family: str,
     lora: tuple[str, Mapping[str, Tensor]] | None,
 ) -> OpenedBackbone:
-    """What is known of a backbone whose files somebody has read; raises as `open_backbone`.
+    """As `open_backbone`, for files that the caller has already read.
 
     Args:
-        contents: tensors and metadata of the file as they are in it.
-        lora: name and tensors of the file with the LoRA.
+        what, file: as in `OpenedBackbone`.
+        contents: tensors and metadata, as they stand in the file.
+        lora: name and tensors of the LoRA's file.
     """
     tensors, metadata = contents
     detected = choose_family(family, file, tensors, normal.shape, metadata)

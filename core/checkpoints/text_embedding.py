@@ -1,4 +1,4 @@
-"""Reading what a text encoder made of a prompt."""
+"""Reading text embeddings: a text encoder's output for a prompt, from a file."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ _EXPECTED = (
 def load_text_embedding(path: Path) -> Tensor:
     """Load a text encoder's output, [1, L, text_dim] fp32 on the CPU.
 
-    The file holds it as 'context' or 'prompt_embeds', or as its only floating-point tensor; [L, text_dim] gets the
-    batch dimension. In a PyTorch file it may also be without a name, alone or in lists, as encoders give it and as
-    ComfyUI's conditioning has it.
+    The embedding is the tensor 'context' or 'prompt_embeds', or the file's only floating-point tensor. A batch
+    dimension is added to [L, text_dim]. In a PyTorch file the tensor may also have no name: it may be alone, as
+    encoders return it, or in lists, as in ComfyUI's conditioning.
 
     Raises:
-        DummyForcingError: unreadable, ambiguous, of another shape, or with NaN or infinite numbers.
+        DummyForcingError: the file is unreadable or ambiguous, or the embedding has another shape, NaN or infinite
+            numbers.
     """
     stored = _choose(_read(path), path)
-    embedding = stored.to(torch.float32, copy=True)  # leaves the mapped file
+    embedding = stored.to(torch.float32, copy=True)  # a copy, independent of the memory-mapped file
     if embedding.ndim == 2:
         embedding = embedding[None]
     if embedding.ndim != 3 or embedding.shape[0] != 1 or 0 in embedding.shape:

@@ -1,9 +1,9 @@
-"""Which family a checkpoint is of.
+"""Which family a checkpoint belongs to.
 
 The weights do not tell: nearly all families train the same 825 tensors (docs/references.md, "Wan 2.1's sizes").
-What tells is what our own `convert` wrote into the metadata, the file's name with its folders, and how its authors
-wrapped the tensors (docs/references.md, "Published files"). A model that would have to be run in another way than
-those of the table is named in the error, not run wrongly.
+The signs are the metadata that our own `convert` wrote, the file's name with its folders, and how its authors
+wrapped the tensors (docs/references.md, "Published files"). A model that has to be run in a way that the table does
+not know is refused, and the error names it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ FAMILY_KEY = "dummy_forcing.family"
 _TOY = "toy-world"
 _CHUNKWISE, _FRAMEWISE = "chunkwise", "framewise"
 
-# Names are compared in lower case, with one space for whatever stood between words and around numbers. The first
-# that fits counts. Two families are of one name where only the size of the chunks differs.
+# Patterns of file names -> family. Names are compared in lower case, with a single space between words and around
+# numbers (`words_of`). The first pattern that matches counts. Two families share a name if only their chunk sizes
+# differ.
 _NAMED = (
     (r"infinity ?rope|infinite ?forcing", "infinity-rope"),
     (r"self ?gradient ?forcing|\bsgf\b", {_CHUNKWISE: "self-gradient-forcing",
@@ -52,7 +53,7 @@ _BY_HAND = f"choose its family by hand ({', '.join(name for name in FAMILIES if 
 
 @dataclass(frozen=True)
 class Detected:
-    """A family and why, as a sentence without a full stop."""
+    """A family, and why it was chosen, as a sentence without a full stop."""
 
     family: Family
     reason: str
@@ -61,7 +62,7 @@ class Detected:
 def choose_family(
     chosen: str, file: str, names: Iterable[str], shape: WanShape, metadata: Mapping[str, str]
 ) -> Detected:
-    """The family that a person chose, or for "auto" the one that the checkpoint tells (`detect_family`)."""
+    """The family that a person chose, or for "auto" the one recognised from the checkpoint (`detect_family`)."""
     if chosen != AUTO:
         return Detected(family(chosen), "it was chosen by hand")
     return detect_family(file, names, shape, metadata)
@@ -70,16 +71,16 @@ def choose_family(
 def detect_family(
     file: str, names: Iterable[str], shape: WanShape, metadata: Mapping[str, str] | None = None
 ) -> Detected:
-    """Tell the family of a checkpoint.
+    """Recognise the family of a checkpoint.
 
     Args:
-        file: name, with the folders that the person sees; `chunkwise/causal_forcing.pt`.
-        names: of the tensors as they are in the file, with containers and wrappers.
+        file: its name with the folders that are shown to people, such as `chunkwise/causal_forcing.pt`.
+        names: of the tensors, as they stand in the file, with containers and wrappers.
         shape: of the backbone.
         metadata: of the file.
 
     Raises:
-        DummyForcingError: of no family that can be told, or of one that cannot be run.
+        DummyForcingError: the family cannot be recognised, or is one that cannot be run here.
     """
     if shape.text_dim == TOY_TEXT_DIM:
         return Detected(family(_TOY), f"its prompts have {TOY_TEXT_DIM} channels, as only the toy world's have")
@@ -102,29 +103,29 @@ def detect_family(
 
 
 def own_name(file: str) -> str:
-    """A file's name without its folders, on any system."""
+    """A file's name without its folders, with the path separators of any system."""
     return re.split(r"[/\\]", file)[-1]
 
 
 def _nearest_first(file: str) -> list[str]:
-    """The words of the file's own name, then with its folder, and so on: what is nearer to the file is about it."""
+    """The words of the file's own name, then of that with its folder, and so on: nearer names come first."""
     parts = re.split(r"[/\\]", file)
     return [words_of("/".join(parts[-count:])) for count in range(1, len(parts) + 1)]
 
 
 def words_of(file: str) -> str:
-    """A file name without its ending, as the words that patterns are about: `a/C++_1step.pt` -> "a c++ 1 step"."""
+    """A file name without its ending, as the words that patterns match: `a/C++_1step.pt` -> "a c++ 1 step"."""
     return " ".join(re.findall(r"[a-z]+(?:\+\+)?|[0-9]+", re.sub(r"\.[a-z_]*$", "", file.lower())))
 
 
 def _of_two(found: Mapping[str, str], file: str, names: list[str]) -> Detected:
-    """The chunkwise or the framewise one of two families, which often come under one file name."""
+    """The chunkwise or the framewise one of two families; their files often have the same name."""
     for words in _nearest_first(file):
         said = [size for size, pattern in _CHUNK_WORDS.items() if re.search(pattern, words)]
         if len(said) == 1:
             return Detected(family(found[said[0]]), f"the file name {file!r} says so")
     first = next(iter(names), "")
-    if found[_CHUNKWISE] == "causal-forcing":  # saved in different ways by its authors
+    if found[_CHUNKWISE] == "causal-forcing":  # its authors saved the two in different ways
         if first.startswith("generator_ema.") and "._fsdp_wrapped_module." in first:
             return Detected(family(found[_FRAMEWISE]), "its tensors are wrapped as in the framewise release")
         if first.startswith("generator."):
@@ -136,7 +137,7 @@ def _of_two(found: Mapping[str, str], file: str, names: list[str]) -> Detected:
 
 
 def _by_layout(file: str, names: list[str]) -> Detected:
-    """What only the tensors' names tell, for a file of any name."""
+    """The family by the tensors' names alone, for a file whose own name says nothing."""
     if any(name.startswith("net.accum_") for name in names):
         return _of_two({_CHUNKWISE: "causal-rcm", _FRAMEWISE: "causal-rcm-framewise"}, file, names)
     if any(name.endswith("text_embedding.0.base_layer.weight") for name in names):

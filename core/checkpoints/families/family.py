@@ -1,4 +1,4 @@
-"""What a row of the family table says."""
+"""The fields of a row of the family table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ...stream.sigmas import even_steps, warp_steps
 
 @dataclass(frozen=True)
 class RequiredLora:
-    """A LoRA without which a checkpoint is not the model.
+    """A LoRA without which a checkpoint is not the finished model.
 
     Attributes:
         file: name as published.
         source: where to get it, for people.
-        merged: words of a file's name that tell that it was merged into the checkpoint already, a regular
-            expression over lower-case words; empty where nothing tells.
+        merged: a regular expression over the lower-case words of a checkpoint's file name. A match means that the
+            LoRA is merged into it already; empty where no name says so.
     """
 
     file: str
@@ -34,27 +34,28 @@ class Family:
         chunk_frames: latent frames denoised together.
         steps: timesteps of the denoising passes, decreasing from at most 1000, before the shift.
         shift: flow-matching time shift of the schedule.
-        latent_frames: length that the model was trained for or that its authors generate, and the default.
+        latent_frames: the length that the model was trained for or that its authors generate; the default length.
         pixel_size: default (height, width) in pixels.
         licence: of the published weights.
-        warped: whether `shift` is applied to `steps`; else they are noise levels times 1000 as they are.
-        first_steps: steps of the first chunk, where they differ.
-        window: latent frames read in all, current chunk and sink included; None for the whole history.
-        sink: opening latent frames that are kept for ever.
+        warped: whether `shift` is applied to `steps`; if not, `steps` are noise levels times 1000.
+        first_steps: steps of the first chunk, if they differ; else None.
+        window: latent frames read in all, including the current chunk and the sink; None for the whole history.
+        sink: number of opening latent frames that are kept for ever.
         sink_average: share that the sink keeps of itself when an evicted frame is averaged into it
             (Reward-Forcing's alpha); None for a sink that never changes.
-        rope: positions of keys: as in the video, or counted within the window.
+        rope: positions of keys: "absolute" as in the video, or "relative", counted within the window.
         loop: "common" (docs/references.md, "Self-Forcing's loop"), "rolling" (docs/references.md, "Rolling
             Forcing's joint window") or "restart" (rollouts that begin anew with the last clean latents).
-        restart_frames: of loop "restart": new latent frames a rollout; the first one also has those that
-            `context_frames` takes in later ones.
-        context_frames: of loop "restart": clean latents of the previous rollout that a new one begins with.
+        restart_frames: for loop "restart": new latent frames per rollout. The first rollout has `context_frames`
+            more, because it has no context.
+        context_frames: for loop "restart": clean latents of the previous rollout that a new one begins with.
         lora: the LoRA that the checkpoint needs.
-        prompt_switch: what happens to the cache when the prompt changes: only the cross-attention is refreshed, the
-            last clean latents are cached again under the new prompt, the cache is emptied except for its ends, or
-            the old embedding changes into the new one over several chunks.
+        prompt_switch: what happens when the prompt changes: only the cross-attention is refreshed
+            ("cross-attention"), the last clean latents are cached again under the new prompt ("recache"), the cache
+            is emptied except for its opening and newest frames ("flush"), or the old embedding changes into the
+            new one over several chunks ("interpolate").
         source: where people get the weights.
-        heads_note: why Dummy Forcing does not apply or only partly, for people; empty where it does.
+        heads_note: why Dummy Forcing does not apply, or only partly, for people; empty where it applies.
     """
 
     name: str
@@ -86,16 +87,16 @@ class Family:
 
     @property
     def first_sigmas(self) -> tuple[float, ...] | None:
-        """Noise levels of the first chunk, ending with 0; None where they are the same."""
+        """Noise levels of the first chunk, ending with 0; None if they are those of all chunks."""
         return None if self.first_steps is None else self._levels(self.first_steps)
 
     def sigmas_of(self, steps: int | None) -> tuple[float, ...]:
-        """Noise levels of that many even passes under the family's shift; None or 0 for the family's own."""
+        """Noise levels of `steps` evenly spaced passes, with the family's shift; the family's own for None or 0."""
         return warp_steps(even_steps(steps), self.shift) if steps else self.sigmas
 
     @property
     def how_it_runs(self) -> str:
-        """Chunks, steps, what is read and the loop, for people."""
+        """One line for people: chunks, steps, what is read, and the loop."""
         frames = f"{self.chunk_frames} latent frame{'s' if self.chunk_frames > 1 else ''}"
         first = f" (in the first one {_listed(self.first_steps)})" if self.first_steps else ""
         parts = [f"chunks of {frames}", f"steps {_listed(self.steps)}{first}"]

@@ -1,4 +1,4 @@
-"""How a family is run: its row of the table as memory, positions and loop."""
+"""How a family is run: memory, positions and loop that its row of the table stands for."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ from ...stream.prompts import SwitchMethod
 from ...stream.rollout import Rollout
 from .family import Family
 
-_TRAINED_FRAMES = 21  # of nearly all families; for models of which nothing is known
+_TRAINED_FRAMES = 21  # what nearly all families were trained for; taken for models whose family is unknown
 
 
 @dataclass(frozen=True)
 class FamilyLoop:
-    """What a family's loop does differently; fields as in `StreamConfig`."""
+    """How a family's loop differs from the common one; fields as in `StreamConfig`."""
 
     first_sigmas: tuple[float, ...] | None = None
     rolling: bool = False
     rollout: Rollout | None = None
 
     def options(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
-        """For a `StreamConfig` with these noise levels; only from pure noise to clean has a first chunk its own."""
+        """Fields of a `StreamConfig` with these noise levels.
+
+        A first chunk has its own levels only if the video goes all the way from pure noise (1) to clean (0).
+        """
         first = self.first_sigmas if (sigmas[0], sigmas[-1]) == (1, 0) else None
         return {"first_sigmas": first, "rolling": self.rolling, "rollout": self.rollout}
 
     def pass_frames(self, chunk_frames: int, denoising_passes: int) -> int:
-        """Most latent frames that a pass has."""
+        """The largest number of latent frames in one pass."""
         return frames_of_a_pass(chunk_frames, denoising_passes, self.rolling)
 
     def starts_over_each(self, chunk_frames: int) -> bool:
-        """Whether every chunk has a memory of its own."""
+        """Whether every chunk starts with a new memory."""
         return self.rollout is not None and self.rollout.frames - self.rollout.context <= chunk_frames
 
 
@@ -44,7 +47,7 @@ COMMON = FamilyLoop()
 
 
 def family_loop(family: Family | None) -> FamilyLoop:
-    """The loop of a family, the common one if it is not known."""
+    """The loop of a family; the common one if the family is unknown."""
     if family is None:
         return COMMON
     rollout = None
@@ -54,12 +57,12 @@ def family_loop(family: Family | None) -> FamilyLoop:
 
 
 def family_switch(family: Family | None) -> SwitchMethod | None:
-    """What a family does when the prompt changes; None if it is not known."""
+    """What a family does when the prompt changes; None if the family is unknown."""
     return None if family is None else family.prompt_switch
 
 
 def family_memory(family: Family) -> MemoryConfig:
-    """What a family's models keep and read as they were trained."""
+    """What a family's models keep and read, as in their training."""
     keep: KeepMethod = Dense()
     if family.loop == "rolling":
         keep = RollingWindow(family.sink, family.window)
@@ -69,10 +72,10 @@ def family_memory(family: Family) -> MemoryConfig:
 
 
 def positions_for(keep: KeepMethod, family: Family | None) -> PositionMethod:
-    """Positions under a policy that was chosen by hand.
+    """Positions under a memory policy that was chosen by hand.
 
-    Where the family says nothing else, nothing changes up to the length that the model was trained for; from there
-    on opening frames stay right before the recent ones.
+    Unless the family itself has relative positions, they are absolute up to the length that the model was trained
+    for. From there on, opening frames get positions right before the recent ones.
     """
     if keep.keeps_all:
         return Absolute()
@@ -82,5 +85,5 @@ def positions_for(keep: KeepMethod, family: Family | None) -> PositionMethod:
 
 
 def _family_rope(family: Family) -> PositionMethod:
-    """Families with window-relative positions count them without a gap behind the sink."""
+    """A family's own positions; relative ones are counted without a gap between the sink and the recent frames."""
     return Relative() if family.rope == "relative" or family.loop == "rolling" else Absolute()

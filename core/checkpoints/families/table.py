@@ -1,7 +1,8 @@
-"""Model families as data: how each was distilled and is therefore run.
+"""Model families as data: how each was distilled, which is how it must be run.
 
-`family.Family` says what a row means. A checkpoint tells its own family where it can (`detect`). Comments name the
-public code that a value comes from (docs/references.md, "Repositories", has the commits) and what is open.
+`family.Family` explains the fields of a row. The family is recognised from the checkpoint where that is possible
+(`detect_family`). Comments name the public code that a value comes from (docs/references.md, "Repositories", has
+the commits), and what is uncertain.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ...errors import DummyForcingError
 from .family import Family, RequiredLora
 
 AUTO = "auto"
-"""Stands for the family that a checkpoint tells itself (`detect.choose_family`)."""
+"""Stands for the family that is recognised from the checkpoint (`detect_family.choose_family`)."""
 
 _FOUR_STEPS = (1000.0, 750.0, 500.0, 250.0)
 _FIVE_STEPS = (1000.0, 800.0, 600.0, 400.0, 200.0)
@@ -79,8 +80,8 @@ _ROWS = (
         prompt_switch="recache",
         source="Efficient-Large-Model/LongLive-1.3B, models/longlive_base.pt",
     ),
-    # tianweiy/CausVid, configs/wan_causal_dmd.yaml; rollouts as in minimal_inference/longvideo_....py. The licence
-    # is that of the card and of the repository.
+    # tianweiy/CausVid, configs/wan_causal_dmd.yaml; rollouts as in minimal_inference/longvideo_....py. The
+    # licence is the one that the model card and the repository state.
     _chunkwise(
         "causvid",
         "CausVid",
@@ -107,7 +108,7 @@ _ROWS = (
     # mvp-ai-lab/RAVEN, projects/wan_t2v/trials/dmd/.../raven.yaml: chunk 3, sink 0, no window, shift 5, 4 steps.
     _chunkwise("raven", "RAVEN", licence="CC-BY-NC-4.0", source="mvp-lab/RAVEN, raven_model.pt"),
     # JaydenLyh/Reward-Forcing, configs/reward_forcing.yaml and compression_alpha in wan/modules/causal_model.py.
-    # The card states no licence; that of the code is Apache-2.0.
+    # The model card states no licence; that of the code is Apache-2.0.
     _chunkwise(
         "reward-forcing",
         "Reward-Forcing",
@@ -118,8 +119,8 @@ _ROWS = (
         rope="relative",
         source="JaydenLu666/Reward-Forcing-T2V-1.3B, rewardforcing.pt",
     ),
-    # yesiltepe-hidir/infinity-rope, configs/self_forcing_dmd.yaml (local_attn_size 6, sink_size 1). Rules over the
-    # weights of others: setup_env.sh gets Infinite-Forcing (Self-Forcing with a sink) and Causal Forcing.
+    # yesiltepe-hidir/infinity-rope, configs/self_forcing_dmd.yaml (local_attn_size 6, sink_size 1). The method runs
+    # weights of others: setup_env.sh downloads Infinite-Forcing (Self-Forcing with a sink) and Causal Forcing.
     _chunkwise(
         "infinity-rope",
         "Infinity-RoPE",
@@ -153,9 +154,9 @@ _ROWS = (
         licence="Tencent's own: academic use only",
         source="TencentARC/RollingForcing, checkpoints/rolling_forcing_dmd.pt",
     ),
-    # Not settled in public code that could be read here: NVlabs/rcm announces causal training without its scripts
-    # (docs/references.md, "Causal-rCM's steps"). Licence of the card of worstcoder/rcm-Wan, which holds the public
-    # checkpoints.
+    # The values below could not be checked in public code: NVlabs/rcm announces causal training without its scripts
+    # (docs/references.md, "Causal-rCM's steps"). The licence is that of the model card of worstcoder/rcm-Wan, which
+    # holds the public checkpoints.
     _chunkwise(
         "causal-rcm",
         "Causal-rCM, chunkwise",
@@ -176,7 +177,7 @@ _ROWS = (
         source="worstcoder/rcm-Wan, Causal_rCM_Wan2.1_T2V_1.3B_480p_*_c1-1.pt",
     ),
     # zhuang2002/Self_Gradient_Forcing, README.md: sink 3 + 6 + 3 or sink 4 + 16 + 1 frames, keys stored un-roped.
-    # Steps and shift are those of Causal Forcing, which it starts from (not read in its configs).
+    # Steps and shift are those of Causal Forcing, from which it starts; they were not read in its own configs.
     _chunkwise(
         "self-gradient-forcing",
         "Self Gradient Forcing, chunkwise",

@@ -1,4 +1,4 @@
-"""Reading files of tensors: safetensors, alone or as the shards of a folder, and PyTorch's own (`pickles`)."""
+"""Reading files of tensors: safetensors, as one file or as shards in a folder, and PyTorch's own (`pickles`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .unreadable import SUFFIX, one_line, why_no_safetensors
 
 _INDEX_ENDING = f"{SUFFIX}.index.json"
 _SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)(\.\w+)$")
-_MOST_SHARDS = 999  # a name could count to any number
+_MOST_SHARDS = 999  # a file's name could claim any number of shards
 _SHOWN = 3
 
 Read = TypeVar("Read")
@@ -32,11 +32,12 @@ def read_tensors(path: Path) -> Contents:
     """Read one safetensors or PyTorch file.
 
     Returns:
-        Tensors on the CPU by name, and the file's metadata; that of a PyTorch file is what `pickles` says. The
-        tensors are memory-mapped: copy what must outlive a change of the file.
+        Tensors on the CPU by name, and the file's metadata; for a PyTorch file the metadata is that of
+        `read_pickle`. The tensors are memory-mapped: copy those that must survive a change of the file.
 
     Raises:
-        DummyForcingError: no such file, a folder, cut short, another format, or a pickle of more than tensors.
+        DummyForcingError: the file does not exist, is a folder, is cut short, has another format, or is a pickle
+            that holds more than tensors.
     """
     with _explained(path):
         if is_pickle(path):
@@ -45,7 +46,7 @@ def read_tensors(path: Path) -> Contents:
 
 
 def read_loose(path: Path) -> dict[str, Tensor]:
-    """As `read_tensors`, but all tensors of a PyTorch file, also those without a name (`read_loose_tensors`)."""
+    """As `read_tensors`, but gives all tensors of a PyTorch file, even unnamed ones (`read_loose_tensors`)."""
     with _explained(path):
         if is_pickle(path):
             return read_loose_tensors(path)
@@ -58,17 +59,17 @@ def tensor_names(path: Path) -> frozenset[str]:
 
 
 def read_checkpoint(path: Path, read: Callable[[Path], Contents] = read_tensors) -> Contents:
-    """Read a checkpoint that lies in one file or in several shards.
+    """Read a checkpoint that is one file or several shards.
 
-    Where shards disagree on a metadata entry, the first in alphabetical order wins. What a `record` says counts as
-    metadata.
+    Where shards disagree on a metadata entry, the first shard in alphabetical order wins. The entries of a record
+    (`files/record.py`) are part of the metadata.
 
     Args:
         path: as for `checkpoint_files`.
         read: reads one file.
 
     Raises:
-        DummyForcingError: a tensor that is in two files, or as `checkpoint_files` and `read_tensors`.
+        DummyForcingError: a tensor is in two files, or `checkpoint_files` or `read_tensors` fails.
     """
     tensors: dict[str, Tensor] = {}
     metadata: dict[str, str] = {}
@@ -87,14 +88,14 @@ def read_checkpoint(path: Path, read: Callable[[Path], Contents] = read_tensors)
 
 
 def checkpoint_files(path: Path) -> list[Path]:
-    """The files of a checkpoint, all of its shards if it has several.
+    """The files of a checkpoint: all of its shards, if it has several.
 
     Args:
-        path: a file, any one shard of several, their `*.safetensors.index.json`, or a folder. Of a folder without
-            an index all safetensors files that are no VAE count.
+        path: a file, any one of several shards, their `*.safetensors.index.json`, or a folder. In a folder without
+            an index, all safetensors files except VAEs are taken.
 
     Raises:
-        DummyForcingError: nothing to read, a bad index, or a missing shard.
+        DummyForcingError: there is nothing to read, the index is bad, or a shard is missing.
     """
     if path.is_dir():
         shards = _shards(path)
@@ -113,7 +114,7 @@ def checkpoint_files(path: Path) -> list[Path]:
 
 
 def find_vaes(folder: Path) -> list[Path]:
-    """Safetensors files in a folder that hold a Wan VAE, told by the names of their tensors."""
+    """Safetensors files in a folder that hold a Wan VAE, recognised by the names of their tensors."""
     return [path for path in _safetensors_in(folder) if looks_like_vae(tensor_names(path))]
 
 
@@ -128,7 +129,7 @@ def _with_file(path: Path, read: Callable[..., Read]) -> Read:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Check that there is a file and turn what reading it raises into a DummyForcingError."""
+    """Check that there is a file, and turn errors of reading it into a DummyForcingError."""
     try:
         if path.is_dir():
             raise DummyForcingError(f"{path} is a folder; choose a {SUFFIX} file in the folder")
@@ -159,13 +160,13 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def _siblings(path: Path) -> list[Path]:
-    """The shards that a file is one of: those of an index that names it, or all that its name counts."""
+    """All shards of the checkpoint that a file is part of, by an index that lists it or by the file's name."""
     if not path.is_file():
         return [path]
     for index in _visible(path.parent, f"*{_INDEX_ENDING}"):
         try:
             shards = _shards_of(index)
-        except DummyForcingError:  # that of another checkpoint
+        except DummyForcingError:  # this bad index may belong to another checkpoint
             continue
         if path in shards:
             return shards
@@ -173,7 +174,7 @@ def _siblings(path: Path) -> list[Path]:
 
 
 def _counted(path: Path) -> list[Path]:
-    """The shards that a file's name counts, 2-of-3 for example; else the file alone."""
+    """All shards by the numbers in a file's name (three for `-00002-of-00003`); else the file alone."""
     found = _SHARD.match(path.name)
     if found is None:
         return [path]
@@ -183,7 +184,7 @@ def _counted(path: Path) -> list[Path]:
 
 
 def _shards_of(index: Path) -> list[Path]:
-    """The files an index speaks of; it may name only its neighbours."""
+    """The files that an index lists; it may list only files beside it."""
     try:
         names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -192,7 +193,7 @@ def _shards_of(index: Path) -> list[Path]:
             "again"
         ) from error
     for name in names:
-        # Windows rules also cover those of POSIX: both separators and drive letters count.
+        # The rules for Windows paths include those of POSIX: they know both separators and drive letters.
         if not isinstance(name, str) or PureWindowsPath(name).name != name or not name.endswith(SUFFIX):
             raise DummyForcingError(
                 f"{index} names the shard {name!r}; expected a {SUFFIX} file beside it; download the file again"

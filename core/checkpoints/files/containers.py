@@ -1,12 +1,12 @@
-"""Where in a trainer's file the weights are: beside them may lie averages of them, critics and optimisers.
+"""Where in a trainer's file the weights are. Averages of them, critics and optimisers may lie beside them.
 
-Of all mappings that hold tensors by name one is taken:
+Of all mappings that hold tensors by name, one is taken. The first rule that makes a difference decides:
 
-1. one that holds a model's layers, before loose numbers and what an optimiser keeps;
-2. never a critic, teacher or discriminator, which are of the training;
-3. an average over the training ("ema" in the name) before the weights it averages: where a file has both, its
-   authors run the average (docs/references.md, "Published files");
-4. else the names of `CONTAINERS` in their order, then the outermost level, then the order in the file.
+1. A mapping with a model's layers comes before loose numbers and the state of an optimiser.
+2. A critic, teacher or discriminator is never taken: these only serve the training.
+3. An average over the training ("ema" in the name) comes before the weights that it averages: where a file has
+   both, its authors run the average (docs/references.md, "Published files").
+4. Then the names of `CONTAINERS` count in their order, then the outermost level, then the order in the file.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _AVERAGE = "ema"
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """What is taken of a file.
+    """What is taken from a file.
 
     Attributes:
-        tensors: by name; containers that trainers use stay as the beginning of the names, others are left out.
-        choice: where they lay and what was left aside, for people; empty where there was nothing to choose.
+        tensors: by name. Containers that trainers use (`WRAPPERS`) stay as the beginning of the names; the names of
+            other containers are left out.
+        choice: where the weights lay and what was left unused, for people; empty where there was nothing to choose.
     """
 
     tensors: dict[str, Tensor]
@@ -63,20 +64,22 @@ class _Place:
 
     @property
     def rank(self) -> tuple[bool, bool, bool, int]:
-        """The least is taken."""
+        """The place with the lowest rank is taken."""
         first = self.path[0] if self.path else None
         known = CONTAINERS.index(first) if first in CONTAINERS else len(CONTAINERS) + bool(self.path)
         return not self.holds_layers, self.is_of_the_training, _AVERAGE not in self.words, known
 
 
 def find_weights(stored: object, what: str) -> Weights:
-    """Take the weights out of what a PyTorch file holds; what is no plain tensor is left out.
+    """Find the weights in what a PyTorch file holds; whatever is no plain tensor is left out.
+
+    A file without tensors gives `Weights` without tensors.
 
     Args:
-        what: file that is read, the beginning of messages.
+        what: the file that is read; error messages begin with it.
 
     Raises:
-        DummyForcingError: nothing but parts of the training. A file without tensors gives none.
+        DummyForcingError: the file holds nothing but parts that only serve the training.
     """
     places = sorted(_places(stored), key=lambda place: place.rank)
     if not places:
@@ -102,7 +105,7 @@ def _choice(places: list[_Place], known: bool) -> str:
 
 
 def _places(stored: object) -> Iterator[_Place]:
-    """Every mapping with tensors in it, outer ones first; each once, since a file could hold itself."""
+    """Every mapping that holds tensors, outer ones first; each only once, since a mapping could hold itself."""
     level: list[tuple[tuple[str, ...], object]] = [((), stored)]
     seen: set[int] = set()
     for _ in range(_DEPTH + 1):
@@ -120,7 +123,7 @@ def _places(stored: object) -> Iterator[_Place]:
 
 
 def is_plain(value: object) -> bool:
-    """Whether it is a tensor that is not sparse, not quantised by PyTorch and not without data."""
+    """Whether it is a tensor with data that is neither sparse nor quantised by PyTorch."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided

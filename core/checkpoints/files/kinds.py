@@ -1,4 +1,4 @@
-"""What tensors are, by their names: for messages about files that were taken for something else."""
+"""What a file holds, by the names of its tensors: for error messages about files of the wrong kind."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Letting go of the memory-mapped pages of a file, so that loading it needs room for one copy and not for two.
+"""Letting go of the memory-mapped pages of a file, so that loading needs room for one copy of it and not for two.
 
-Pages of a file that were read count as the process's memory until the mapping ends, that is until the last tensor
-of the file is gone. On Linux they can be given back one tensor after the other; elsewhere the system takes them
-when it needs room.
+Pages of a file that were read count as the process's memory until the mapping ends, which is when the last tensor
+of the file is gone. On Linux they can be given back one tensor at a time; elsewhere the system reclaims them when
+it needs room.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import sys
 
 from torch import Tensor
 
-_LEAST = 1 << 16  # bytes; below, a call costs more than it gives
+_LEAST = 1 << 16  # bytes; for smaller tensors the call costs more than it brings
 
 
 def let_go(value: Tensor) -> None:
-    """Give the pages of a tensor back that a reader of `files` mapped; reading it again would bring them back.
+    """Give back the pages of a tensor that is mapped from a file; a later read would load them again.
 
-    Memory that PyTorch allocated itself is left alone: it would be zero afterwards.
+    Memory that PyTorch allocated itself is left alone: after the call it would be all zeros.
     """
     if not sys.platform.startswith("linux") or value.device.type != "cpu" or value.nbytes < _LEAST:
         return

@@ -16,11 +16,11 @@ from .containers import find_weights, is_plain
 from .unreadable import CONVERT, SUFFIX, ZIP_MAGIC, why_no_pickle
 
 CHOICE_KEY = "dummy_forcing.choice"
-"""Entry of the metadata that says where in the file the weights lay."""
+"""Metadata entry that says where in the file the weights lay."""
 
-_FOREIGN = re.compile(r"GLOBAL ([\w.]+)")  # in PyTorch's message about what is no tensor
+_FOREIGN = re.compile(r"GLOBAL ([\w.]+)")  # in PyTorch's message about an object that is no tensor
 
-_DEPTH = 4  # of lists and mappings around a tensor
+_DEPTH = 4  # levels of lists and mappings that are searched for tensors
 
 logger = logging.getLogger("dummy_forcing")
 
@@ -32,10 +32,10 @@ def read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     `{"generator_ema": {"model.head.modulation": ...}}` gives `generator_ema.model.head.modulation`.
 
     Returns:
-        Tensors by name, and as metadata what there was to choose, under `CHOICE_KEY`.
+        Tensors by name, and metadata, which has an entry `CHOICE_KEY` if there was a choice (`Weights.choice`).
 
     Raises:
-        DummyForcingError: damaged, with more than tensors in it, or without named tensors.
+        DummyForcingError: the file is damaged, holds more than tensors, or has no named tensors.
     """
     stored = _load(path)
     found = find_weights(stored, str(path))
@@ -51,9 +51,12 @@ def read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_loose_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a PyTorch file, by the names and numbers of what they lie in; raises as `read_pickle`.
+    """All tensors of a PyTorch file, by the path of keys and indices that leads to them.
 
-    `[tensor, {"context": [tensor]}]` gives "0" and "1.context.0", a tensor alone "".
+    `[tensor, {"context": [tensor]}]` gives "0" and "1.context.0"; a lone tensor has the name "".
+
+    Raises:
+        DummyForcingError: the file is damaged or holds more than tensors.
     """
     found: dict[str, Tensor] = {}
     level: list[tuple[str, object]] = [("", _load(path))]
@@ -69,8 +72,11 @@ def read_loose_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file is read as PyTorch's: by its content, a zip archive as today's are; may raise OSError."""
-    if path.suffix.lower() == SUFFIX:  # by this ending PyTorch would take it for the other
+    """Whether to read a file as PyTorch's: whether it is a zip archive, as these files are today.
+
+    May raise OSError.
+    """
+    if path.suffix.lower() == SUFFIX:  # PyTorch would read a file with this ending as safetensors
         return False
     with path.open("rb") as file:
         return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
@@ -91,7 +97,7 @@ def _load(path: Path) -> object:
             f"{path} holds more than tensors{f' ({foreign[1]})' if foreign else ', or is damaged'}, and opening "
             f"such a pickle can run code; {CONVERT}"
         ) from error
-    except Exception as error:  # a damaged file makes the reader stumble anywhere, over almost anything
+    except Exception as error:  # on a damaged file the reader can fail anywhere, with almost any exception
         raise DummyForcingError(why_no_pickle(path, error)) from error
 
 
@@ -100,7 +106,7 @@ def _is_list(value: object) -> bool:
 
 
 def _shortly(stored: object) -> str:
-    """What a file holds in place of named tensors, for people."""
+    """What a file holds instead of named tensors, in a few words for people."""
     if isinstance(stored, Tensor):
         return f"one tensor {list(stored.shape)}"
     return f"a {type(stored).__name__}" + (

@@ -1,8 +1,7 @@
-"""What is known of a model, as a tensor beside its weights.
+"""A record: a model's metadata as a tensor beside its weights.
 
-ComfyUI's ModelSave and CheckpointSave (0.27 to 0.33) write the weights of a loaded model but nothing into
-the file's header, where `convert` says that a model is causal and of which family. They do write every tensor of
-the state dict.
+ComfyUI's ModelSave and CheckpointSave (0.27 to 0.33) write every tensor of a loaded model's state dict, but not the
+metadata in which `convert` says that the model is causal and of which family it is. A tensor survives them.
 """
 
 from __future__ import annotations
@@ -14,16 +13,16 @@ import torch
 from torch import Tensor
 
 RECORD = "dummy_forcing.metadata"
-"""Name of the tensor, and an entry of the metadata of files that have it."""
+"""Name of the tensor; also the name of a metadata entry that `with_record` adds for files that have it."""
 
 
 def record_of(metadata: Mapping[str, str]) -> dict[str, Tensor]:
-    """The tensor, uint8 [bytes of JSON], by its name."""
+    """The metadata as one tensor, uint8 [bytes of JSON], by its name."""
     return {RECORD: torch.tensor(list(json.dumps(dict(metadata)).encode()), dtype=torch.uint8)}
 
 
 def with_record(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> tuple[dict, dict[str, str]]:
-    """Tensors without the record and metadata with what it says; a damaged one says nothing."""
+    """The tensors without the record, and the metadata with its entries; a damaged record has none."""
     if RECORD not in tensors:
         return dict(tensors), dict(metadata)
     rest = {name: value for name, value in tensors.items() if name != RECORD}

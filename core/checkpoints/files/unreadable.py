@@ -1,4 +1,4 @@
-"""Why a file holds no tensors: what it is instead, and how much of it is there."""
+"""Why no tensors can be read from a file: what it is instead, or how much of it is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 CONVERT = "convert it with safetensors.torch.save_file(state_dict, path)"
 _AGAIN = "download the file again"
 _SNIFF_BYTES = 512
-_LENGTH_BYTES = 8  # of a safetensors header, before it
+_LENGTH_BYTES = 8  # of the number before a safetensors header, which is the header's length
 _LARGEST_HEADER = 100_000_000  # bytes, safetensors' own limit
 _SHOWN = 120
 _OTHER_FORMATS = (
@@ -29,10 +29,10 @@ _OTHER_FORMATS = (
 
 
 def why_no_safetensors(path: Path, error: Exception) -> str:
-    """Why a file cannot be read as safetensors, a whole message; may raise OSError.
+    """A whole message that says why a file cannot be read as safetensors; may raise OSError.
 
     Args:
-        error: what the reader said.
+        error: what the reader raised.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -51,16 +51,16 @@ def why_no_safetensors(path: Path, error: Exception) -> str:
 
 
 def why_no_pickle(path: Path, error: Exception) -> str:
-    """Why a zip file cannot be read as PyTorch's, a whole message; may raise OSError."""
+    """A whole message that says why a zip file cannot be read as PyTorch's; may raise OSError."""
     size = format_bytes(path.stat().st_size)
-    if not zipfile.is_zipfile(path):  # the list of what is in it comes last
+    if not zipfile.is_zipfile(path):  # a zip file's list of contents is at its end
         return f"{path} is cut short ({size} of it are there): its download broke off; {_AGAIN}"
     try:
         with zipfile.ZipFile(path) as archive:
             if not any(name.endswith("data.pkl") for name in archive.namelist()):
                 return f"{path} is a zip archive and no PyTorch file; unpack the archive and choose the file in it"
     except zipfile.BadZipFile:
-        pass  # damaged all the more
+        pass  # damaged too: the message below says so
     return f"{path} is not a readable PyTorch file ({size}; {one_line(error)}): it is damaged; {_AGAIN}"
 
 
@@ -71,7 +71,7 @@ def one_line(error: Exception) -> str:
 
 
 def _damage(path: Path, size: int, error: Exception) -> str:
-    """What is wrong with a safetensors file, by the length that its header announces."""
+    """What is wrong with a safetensors file, judged by the length that its header announces."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         header = file.read(min(length, _LARGEST_HEADER))
@@ -102,11 +102,11 @@ def _text_or_else(head: bytes, size: int, error: Exception) -> str:
 
 
 def _as_text(head: bytes) -> str | None:
-    """The beginning of a text, None for anything else."""
+    """The head decoded, if it is the beginning of a text; None for anything else."""
     try:
         text = head.decode("utf-8-sig", "strict")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # no character that is cut in two at the end
+        if error.start < len(head) - 3:  # not just a character that the end of `head` cuts in two
             return None
         text = head[: error.start].decode("utf-8-sig", "ignore")
     text = text.strip()

@@ -1,4 +1,4 @@
-"""Writing safetensors files one tensor after the other: safetensors 0.8's own writer needs all of them twice.
+"""Writing safetensors files one tensor after the other; the writer of safetensors 0.8 needs memory for two copies.
 
 Format: https://huggingface.co/docs/safetensors, "Format": eight bytes of length, a JSON header, the data.
 """
@@ -40,15 +40,16 @@ Entry = tuple[torch.dtype, Size]
 def write_tensors(
     path: Path, entries: Mapping[str, Entry], make: Callable[[str], Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write a safetensors file that is complete or not there at all.
+    """Write a safetensors file: either completely, or not at all.
 
     Args:
         entries: type and shape of every tensor by name.
-        make: gives the tensor of a name, on the CPU; called once for each, and it may be forgotten after that.
+        make: returns the tensor of a name, on the CPU. It is called once per name, so it may drop what it
+            has returned.
         metadata: of the file.
 
     Raises:
-        DummyForcingError: a type that the format does not have, or the file cannot be written.
+        DummyForcingError: the format does not have a tensor's type, or the file cannot be written.
     """
     # As the library orders them: wide types first, so that everything is aligned.
     names = sorted(entries, key=lambda name: (-entries[name][0].itemsize, name))

@@ -1,4 +1,4 @@
-"""What a backbone's tensors must be, and what they tell: sizes, types, shapes and the identity of the model."""
+"""Checks of a backbone's tensors (types, shapes), and what is read off them: sizes and the model's identity."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ _DEFINING = (
     "time_embedding.0.weight",
     "head.head.weight",
 )
-_PACKED = (torch.int8, torch.uint8, torch.int16, torch.int32)  # in which quantised weights are kept
+_PACKED = (torch.int8, torch.uint8, torch.int16, torch.int32)  # types in which quantised weights are stored
 
 
 def weights_fingerprint(shape: WanShape, weights: Mapping[str, Tensor]) -> str:
     """Identity of a model (`heads.profile.model_fingerprint`) from its sizes and all its modulation vectors.
 
-    weights: by their bare names.
+    Args:
+        weights: by their bare names.
     """
     vectors = {name: value for name, value in weights.items() if name.endswith("modulation")}
     return model_fingerprint(shape.to_dict(), vectors)
@@ -37,7 +38,8 @@ def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], wha
     """Sizes of a backbone from its bare state dict and the "config" metadata of its file.
 
     Raises:
-        DummyForcingError: the defining tensors are missing or damaged, or the heads cannot be told.
+        DummyForcingError: the tensors that define the sizes are missing or damaged, or the number of heads is
+            unknown.
     """
     heads = _heads_in(metadata, what)
     _check_complete(state, what)
@@ -45,17 +47,17 @@ def backbone_shape(state: Mapping[str, Tensor], metadata: Mapping[str, str], wha
         shape = WanShape.from_state_dict(state, heads)
     except DummyForcingError as error:
         raise DummyForcingError(f"{what} cannot be loaded: {error.message}") from error
-    except (ValueError, IndexError) as error:  # tensors of the right names with too few dimensions
+    except (ValueError, IndexError) as error:  # tensors with the right names but too few dimensions
         raise DummyForcingError(
             f"{what} has damaged tensors ({error}); use an unchanged Wan 2.1 checkpoint"
         ) from error
-    if shape.layers > len(state):  # before a stray name such as blocks.99999999 makes us build as many
+    if shape.layers > len(state):  # a stray name such as blocks.99999999 must not make us build as many
         raise DummyForcingError(f"{what} lacks most of its {shape.layers} layers; use a complete checkpoint")
     return shape
 
 
 def _check_complete(state: Mapping[str, Tensor], what: str) -> None:
-    """Demand the tensors that tell the sizes; says what the file holds in place of them."""
+    """Demand the tensors that define the sizes; the error says what the file holds instead."""
     missing = [name for name in _DEFINING if name not in state]
     if not missing:
         return
@@ -73,7 +75,7 @@ def _check_complete(state: Mapping[str, Tensor], what: str) -> None:
 
 
 def check_values(state: Mapping[str, Tensor], what: str) -> None:
-    """Demand floating-point weights. Raises DummyForcingError that names the first other tensor."""
+    """Demand floating-point weights; a DummyForcingError names the first tensor of another type."""
     for name, value in state.items():
         if not value.is_floating_point() or not value.numel():
             cause = "use an unchanged Wan 2.1 checkpoint"
@@ -85,7 +87,7 @@ def check_values(state: Mapping[str, Tensor], what: str) -> None:
 
 
 def check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    """Demand the shapes of the expected tensors. Raises DummyForcingError that names up to three others."""
+    """Demand the shapes of the expected tensors; a DummyForcingError names up to three that differ."""
     wrong = [
         f"{name!r} is {list(state[name].shape)} instead of {list(value.shape)}"
         for name, value in expected.items()
@@ -99,7 +101,7 @@ def check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], wh
 
 
 def _heads_in(metadata: Mapping[str, str], what: str) -> int | None:
-    """Number of heads in the "config" metadata, as ComfyUI ({"transformer": ...}) or flat; None if not there."""
+    """Number of heads in the "config" metadata, under "transformer" as in ComfyUI or flat; None if absent."""
     if "config" not in metadata:
         return None
     try:

@@ -1,4 +1,4 @@
-"""diffusers' names for the tensors of a Wan backbone (its WanTransformer3DModel), and Wan's own for them."""
+"""Names of a Wan backbone's tensors in diffusers (its WanTransformer3DModel), and Wan's own names for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 _ATTENTIONS = {"self_attn": "attn1", "cross_attn": "attn2"}
 _LAYERS = {"q": "to_q", "k": "to_k", "v": "to_v", "o": "to_out.0", "norm_q": "norm_q", "norm_k": "norm_k"}
 
-# Wan's name -> diffusers'. norm2 and norm3 change places: diffusers counts them in the order of their use.
+# Wan's name -> diffusers' name. norm2 and norm3 swap: diffusers numbers them in the order in which they are used.
 _OF_THE_MODEL = {
     "time_embedding.0": "condition_embedder.time_embedder.linear_1",
     "time_embedding.2": "condition_embedder.time_embedder.linear_2",
@@ -39,17 +39,17 @@ Value = TypeVar("Value")
 
 
 def is_of_diffusers(names: Iterable[str]) -> bool:
-    """Whether bare names of a whole backbone are diffusers'."""
+    """Whether the bare names of a whole backbone are those of diffusers."""
     return any(map(_OF_DIFFUSERS.match, names))
 
 
 def renamed_from_diffusers(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Give everything Wan's names; what diffusers' Wan transformer does not have keeps its name."""
+    """The same tensors under Wan's names; a name that is not one of diffusers' Wan transformer stays."""
     return {wan_name(name): value for name, value in state.items()}
 
 
 def wan_name(name: str) -> str:
-    """Wan's name for diffusers' of a module or of anything in it."""
+    """Wan's name of a module, or of anything in it, from its name in diffusers; other names stay."""
     return _renamed(name, _BACK_OF_THE_MODEL, _BACK_OF_A_BLOCK)
 
 

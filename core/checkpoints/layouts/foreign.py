@@ -1,7 +1,7 @@
-"""Models that look like Wan backbones but cannot be run here, and how they are told.
+"""Models that look like Wan backbones but cannot be run here, and how they are recognised.
 
-Modules that ours does not have and other numbers of channels are certain; a name can mislead, so a family that was
-chosen by hand overrules it.
+Modules that our backbone lacks, and other numbers of channels, are certain signs. A file's name can mislead, so a
+family that was chosen by hand overrules it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ...errors import DummyForcingError
 
 _INSTEAD = "choose an autoregressive Wan 2.1 text-to-video model"
 
-# Beginnings or parts of bare tensor names -> what the model is.
+# Patterns of bare tensor names -> what the model is.
 _MODULES = {
     r"^vace_": "a VACE model, which takes control videos",
     r"^control_adapter\.": "a camera-control model",
@@ -32,15 +32,16 @@ _MODULES = {
     r"^ref_conv\.": "a model that takes a reference image",
 }
 
+# Input channels -> what the model is.
 _CHANNELS = {
-    48: "of Wan 2.2 5B, as LongLive 2.0 and Yume 1.5 are: 48 latent channels and another VAE, of which ComfyUI "
-    "0.27 to 0.33 has no causal version",
+    48: "of Wan 2.2 5B, as LongLive 2.0 and Yume 1.5 are (48 latent channels, another VAE, no causal version in "
+    "ComfyUI 0.27 to 0.33)",
     36: "an image-to-video model (36 input channels)",
     32: "a control or inpainting model (32 input channels)",
     52: "a control model (52 input channels)",
 }
 
-# What file names say, in the words of `detect`; the reason is the rest of the sentence.
+# Patterns of file names, as words (`detect_family.words_of`) -> what the model is, and often why it is not run.
 _NAMES = {
     r"long ?live ?2|long ?live.*\b5 ?b\b": "LongLive 2.0, which is of Wan 2.2 5B: 48 latent channels, another VAE",
     r"mem ?flow": "MemFlow, whose memory bank chooses frames by the prompt",
@@ -57,11 +58,11 @@ _NAMES = {
 
 
 def refuse_foreign_parts(state: Mapping[str, Tensor], what: str) -> None:
-    """Raise DummyForcingError for a model with modules or channels that ours does not have.
+    """Raise DummyForcingError for a model with modules, or numbers of channels, that our backbone does not have.
 
     Args:
-        state: by bare names.
-        what: what is being loaded and from where, the beginning of the message.
+        state: the tensors by bare names.
+        what: what is being loaded and from where; error messages begin with it.
     """
     for pattern, title in _MODULES.items():
         name = next((name for name in state if re.search(pattern, name)), None)
@@ -74,5 +75,5 @@ def refuse_foreign_parts(state: Mapping[str, Tensor], what: str) -> None:
 
 
 def foreign_by_name(words: str) -> str | None:
-    """What a file's name says it is, if that cannot be run here."""
+    """What model a file is by the words of its name, if that model cannot be run here; else None."""
     return next((title for pattern, title in _NAMES.items() if re.search(pattern, words)), None)

@@ -1,8 +1,8 @@
-"""Weights in FP8 as ComfyUI reads and runs them: e4m3 with one scale a tensor, listed in the metadata.
+"""Weights in FP8 as ComfyUI reads and runs them: e4m3 with one scale per tensor, listed in the metadata.
 
-One scale for each output channel, as `wan.fp8_linear` has it, is more than ComfyUI's layers know (0.27 to
-0.33). e4m3 is a floating type: a common scale costs next to nothing, unless channels differ thousands of times
-(docs/fp8.md).
+ComfyUI's layers (0.27 to 0.33) do not support one scale per output channel, which `wan.fp8_linear` uses. e4m3 is a
+floating-point type, so a common scale costs next to nothing unless the magnitudes of channels differ by factors of
+thousands (docs/fp8.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def fp8_names(shape: WanShape) -> frozenset[str]:
     """Names of the weights that can be in FP8: the linear layers of the blocks.
 
     Raises:
-        DummyForcingError: none has a fitting size.
+        DummyForcingError: no linear layer has a size that fits FP8.
     """
     with torch.device("meta"):
         return fp8_weights(use_fp8_linears(CausalWan(shape)))
@@ -39,7 +39,7 @@ def quantise_tensor(name: str, weight: Tensor) -> dict[str, Tensor]:
     """The weight in e4m3 and its scale, an fp32 scalar, under the names they have in ComfyUI's files.
 
     Raises:
-        DummyForcingError: it has NaN or infinite numbers.
+        DummyForcingError: the weight has NaN or infinite numbers.
     """
     values, scale = quantise_rows(weight.flatten())
     if not scale.isfinite().all():
@@ -48,18 +48,18 @@ def quantise_tensor(name: str, weight: Tensor) -> dict[str, Tensor]:
 
 
 def fp8_metadata(names: Iterable[str]) -> dict[str, str]:
-    """The metadata entry by which ComfyUI knows quantised layers."""
+    """The metadata entry by which ComfyUI recognises quantised layers."""
     layers = {name.removesuffix(".weight"): {"format": _FORMAT} for name in sorted(names)}
     return {METADATA: json.dumps({"format_version": "1.0", "layers": layers})}
 
 
 def with_fp8_weights(normal: NormalBackbone, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """State and metadata with the blocks' linear layers in FP8, for ComfyUI's loader; LoRAs of the file merged.
+    """State and metadata for ComfyUI's loader: the blocks' linear layers in FP8, a LoRA within the file merged.
 
-    One tensor after the other, so that no second copy of the model is ever in memory.
+    Weights are converted one after the other, so that there is never a second copy of the model in memory.
 
     Raises:
-        DummyForcingError: quantised already, broken numbers, or sizes that do not fit.
+        DummyForcingError: weights are quantised already, have NaN or infinite numbers, or sizes that do not fit.
     """
     if normal.quantised:
         raise DummyForcingError(

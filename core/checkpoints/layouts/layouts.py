@@ -1,7 +1,8 @@
-"""Layouts in which Wan backbones are published, and the one that all are brought into: Wan's own bare names.
+"""Layouts in which Wan backbones are published. All are brought into one: Wan's own bare names.
 
-Beside wrappers and containers (`names`) there are three: diffusers' names, LoRAs that PEFT wrapped around the
-layers they change, and NVIDIA's patch embedding as a linear layer (docs/references.md, "Published files").
+A layout can differ from it in wrappers and containers (`wrapped_names`) and in three more ways: diffusers' names,
+LoRAs that PEFT wrapped around the layers they change, and NVIDIA's patch embedding, which is a linear layer
+(docs/references.md, "Published files").
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from .diffusers_names import is_of_diffusers, renamed_from_diffusers
 from .wrapped_names import backbone_part, bare_names
 
 _BASE = ".base_layer."
-_COUNTERS = re.compile(r"^accum_")  # NVIDIA's trainer counts samples and hours beside the weights
-# Parts of bare names -> what they are, for people.
+_COUNTERS = re.compile(r"^accum_")  # counters of samples and hours that NVIDIA's trainer saves beside the weights
+# Patterns of bare names -> what these tensors are, for people.
 _LEFT_OUT = {
     r"(?:^|\.)(?:freqs(?:_\w+)?|inv_freq)$|^(?:rope|rotary_emb|pos_embed)\.": (
         "position tables, which every Wan computes itself,"
     ),
-    r"\.comfy_attention\.": "choices of attention for layers, as ComfyUI 0.38 writes them, which do not count here",
+    r"\.comfy_attention\.": "choices of attention per layer, which ComfyUI 0.38 writes and nothing here uses,",
 }
 _PATCH_EMBEDDING = "patch_embedding.weight"
 _OUTERMOST = (
@@ -36,12 +37,12 @@ _OUTERMOST = (
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """A backbone under Wan's names.
+    """A backbone whose tensors have Wan's names.
 
     Attributes:
-        state: the tensors, as memory-mapped as they came.
-        lora: parts of a LoRA that is wrapped around them and has to be merged, by bare names; usually empty.
-        notes: what was put right, for people.
+        state: the tensors; those that were memory-mapped still are.
+        lora: parts of a LoRA that is wrapped around the layers and has to be merged, by bare names; usually empty.
+        notes: what had to be adapted, for people.
     """
 
     state: dict[str, Tensor]
@@ -54,10 +55,10 @@ def backbone_layout(tensors: Mapping[str, Tensor], what: str) -> Layout:
 
     Args:
         tensors: as read from the file.
-        what: what is being loaded and from where, the beginning of messages.
+        what: what is being loaded and from where; error messages begin with it.
 
     Raises:
-        DummyForcingError: two copies of the model, or a LoRA alone.
+        DummyForcingError: the file holds two copies of the model, or only a LoRA.
     """
     notes = _wrappers(next(iter(tensors), ""))
     state = bare_names(backbone_part(tensors))
@@ -65,7 +66,7 @@ def backbone_layout(tensors: Mapping[str, Tensor], what: str) -> Layout:
     for pattern, note in _LEFT_OUT.items():
         names = [name for name in state if re.search(pattern, name)]
         if names:
-            notes.append(f"it has {note} and are left out ({names[0]!r})")
+            notes.append(f"its {note} are left out ({names[0]!r})")
             state = {name: value for name, value in state.items() if name not in names}
     state, lora = _without_peft(state, what)
     if lora:
@@ -81,13 +82,13 @@ def backbone_layout(tensors: Mapping[str, Tensor], what: str) -> Layout:
 
 
 def _wrappers(name: str) -> list[str]:
-    """What stands before the module's own name, for people: `generator_ema.model`."""
+    """A note for people if something stands before the module's own name, such as `generator_ema.model`."""
     before = re.split(_OUTERMOST, name, maxsplit=1)
     return [f"its tensors are wrapped in {before[0]!r}"] if len(before) > 1 and before[0] else []
 
 
 def _without_peft(state: Mapping[str, Tensor], what: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights and LoRA parts, where PEFT wrapped layers as `base_layer` beside `lora_A` and `lora_B`."""
+    """Weights and LoRA parts of a backbone in which PEFT put `lora_A` and `lora_B` beside each `base_layer`."""
     lora = {name: value for name, value in state.items() if part_of(name)}
     other = other_adapter(state)
     if other is not None or (lora and len(lora) == len(state)):

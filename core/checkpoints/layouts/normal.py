@@ -1,7 +1,7 @@
-"""Any file of a Wan backbone as a checked state dict, and what ComfyUI must be told to build its causal model.
+"""Any file of a Wan backbone as a checked state dict, and the metadata from which ComfyUI builds its causal model.
 
-ComfyUI (0.27 to 0.33) recognises a causal model by nothing but the metadata of a safetensors file. A
-Self-Forcing checkpoint as its authors publish it (.pt, no metadata) loads there as an ordinary bidirectional Wan
+ComfyUI (0.27 to 0.33) recognises a causal model only by the metadata of a safetensors file. There a Self-Forcing
+checkpoint as its authors publish it (.pt, no metadata) loads as an ordinary bidirectional Wan
 (docs/references.md, "ComfyUI's loader").
 """
 
@@ -34,13 +34,13 @@ class NormalBackbone:
     """A checked backbone.
 
     Attributes:
-        state: bare Wan names; the tensors are those of the file, as memory-mapped as they came.
-        metadata: what ComfyUI's loader must be told: that the model is causal, its sizes, its quantised layers.
+        state: the file's own tensors by bare Wan names; those that were memory-mapped still are.
+        metadata: what ComfyUI's loader must know: that the model is causal, its sizes, its quantised layers.
         shape: sizes.
-        fingerprint: see `checks.weights_fingerprint`; LoRAs do not change it.
-        quantised: names of the weights whose type is a quantised format's own.
-        wrapped: a LoRA that the file has wrapped around its layers and that is yet to be merged.
-        notes: what was put right, for people.
+        fingerprint: identity of the weights (`checks.weights_fingerprint`); LoRAs do not change it.
+        quantised: names of the weights that are stored in a quantised format.
+        wrapped: a LoRA that is wrapped around the layers in the file and still has to be merged.
+        notes: what had to be adapted, for people.
     """
 
     state: dict[str, Tensor]
@@ -55,7 +55,7 @@ class NormalBackbone:
         """All LoRAs to merge: the wrapped one and then the given ones.
 
         Raises:
-            DummyForcingError: they change quantised weights.
+            DummyForcingError: a LoRA changes quantised weights.
         """
         merges = (*(() if self.wrapped is None else (self.wrapped,)), *loras)
         for each in merges:
@@ -71,11 +71,11 @@ class NormalBackbone:
 
 
 def normalise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], what: str) -> NormalBackbone:
-    """Bring a checkpoint of any layout to bare Wan names, and demand a complete Wan 2.1 text-to-video model.
+    """Bring a checkpoint of any layout to bare Wan names; it must be a complete Wan 2.1 text-to-video model.
 
     Args:
         tensors, metadata: as read from the file; the weights may be quantised.
-        what: what is being loaded and from where, the beginning of messages.
+        what: what is being loaded and from where; error messages begin with it.
 
     Raises:
         DummyForcingError: another kind of model, or an incomplete or damaged one.
@@ -116,7 +116,8 @@ def _check_channels(shape: WanShape, what: str) -> None:
 def causal_config(shape: WanShape) -> dict[str, str]:
     """The metadata by which ComfyUI builds a causal model.
 
-    It reads all other sizes off the tensors; these it would take to be those of the released models.
+    ComfyUI reads all other sizes off the tensors. Without this entry it would take the sizes given
+    here to be those of the released models.
     """
     sizes = {"num_heads": shape.heads, "text_dim": shape.text_dim, "freq_dim": shape.freq_dim}
     return {"config": json.dumps({"transformer": {"causal_ar": True, **sizes}})}

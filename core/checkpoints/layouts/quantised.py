@@ -1,7 +1,7 @@
-"""Checkpoints that ComfyUI can run quantised: which tensors are beside the weights, and how their metadata reads.
+"""Checkpoints that ComfyUI can run quantised: their tensors beside the weights, and their metadata.
 
-Both ways in which ComfyUI files (0.27 to 0.33) say that a layer is quantised are known: tensors beside its
-weight (the older `scaled_fp8` with `scale_weight`, the newer `comfy_quant` with `weight_scale`), and a
+Files of ComfyUI (0.27 to 0.33) say in two ways that a layer is quantised, and both are read here: tensors beside
+its weight (the older `scaled_fp8` with `scale_weight`, the newer `comfy_quant` with `weight_scale`), and a
 `_quantization_metadata` entry that lists layers by name.
 """
 
@@ -14,18 +14,21 @@ from ...errors import DummyForcingError
 from .wrapped_names import bare_name
 
 METADATA = "_quantization_metadata"
-_MARK = "scaled_fp8"  # one empty tensor of the older way, beside no weight
+_MARK = "scaled_fp8"  # an empty tensor of the older way, which belongs to no single weight
 _BESIDE = frozenset({"scale_weight", "scale_input", "weight_scale", "weight_scale_2", "input_scale",
                      "pre_quant_scale", "comfy_quant"})  # fmt: skip
 
 
 def is_beside_weights(name: str) -> bool:
-    """Whether the tensor of this bare name only says how a weight is quantised."""
+    """Whether the tensor with this bare name is no weight but says how weights are quantised."""
     return name == _MARK or name.rpartition(".")[2] in _BESIDE
 
 
 def quantised_weights(names: Iterable[str]) -> frozenset[str]:
-    """Names of the weights that have such tensors beside them; their type and shape are the format's own."""
+    """Names of the weights with tensors beside them that say how they are quantised.
+
+    The type and shape of these weights depend on the quantised format.
+    """
     names = frozenset(names)
     weights = (f"{name.rpartition('.')[0]}.weight" for name in names if is_beside_weights(name))
     return names.intersection(weights)
@@ -35,7 +38,7 @@ def bare_metadata(metadata: Mapping[str, str], what: str) -> dict[str, str]:
     """The metadata entry that ComfyUI needs for quantised layers, with bare names; empty if there is none.
 
     Raises:
-        DummyForcingError: it is not what ComfyUI writes.
+        DummyForcingError: the entry is not in the form that ComfyUI writes.
     """
     if METADATA not in metadata:
         return {}

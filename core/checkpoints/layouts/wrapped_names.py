@@ -1,4 +1,4 @@
-"""Names of tensors in checkpoints: what trainers wrap around them, and whether they are the right ones."""
+"""Names of tensors in checkpoints: the wrappers that trainers put around them, and checks of the bare names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CONTAINERS = (
     "model", "module", "net", "transformer", "diffusion_model", "dit", "model_state_dict", "ema_state_dict",
     "params", "weights",
 )  # fmt: skip
-"""Entries under which trainers keep the weights, best first (`containers` has the whole rule)."""
+"""Entries under which trainers keep the weights, best first (`files/containers.py` has the whole rule)."""
 
 WRAPPERS = frozenset({*CONTAINERS, "base_model", "pipe", "shadow"})
-"""What may stand before the names of a model's own tensors."""
+"""Parts that may precede the names of a model's own tensors."""
 
 # FSDP, torch.compile and activation checkpointing wrap any module, so these occur in the middle of a name too.
 _ANYWHERE = frozenset({"_fsdp_wrapped_module", "_orig_mod", "_checkpoint_wrapped_module"})
@@ -40,7 +40,7 @@ def bare_names(state: Mapping[str, Value]) -> dict[str, Value]:
     """Strip wrappers from all names of a state dict (docs/references.md, "Published files").
 
     Raises:
-        DummyForcingError: two names become one, so the file holds two copies of the model.
+        DummyForcingError: two names become the same, so the file holds two copies of the model.
     """
     origin: dict[str, str] = {}
     for name in state:
@@ -55,7 +55,7 @@ def bare_names(state: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def backbone_part(state: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Without the VAE and text encoder that ComfyUI's all-in-one checkpoints hold beside the backbone."""
+    """The backbone's tensors, without the VAE and text encoder of ComfyUI's all-in-one checkpoints."""
     return {name: value for name, value in state.items() if name.startswith(_ALL_IN_ONE)} or state
 
 
@@ -63,10 +63,10 @@ def check_names(found: Collection[str], expected: Collection[str], what: str) ->
     """Demand exactly the expected names.
 
     Args:
-        what: what is being loaded and from where, the beginning of the message.
+        what: what is being loaded and from where; error messages begin with it.
 
     Raises:
-        DummyForcingError: names up to three missing and three unexpected tensors.
+        DummyForcingError: tensors are missing or unexpected; the message names up to three of each.
     """
     missing = [name for name in expected if name not in found]
     extra = [name for name in found if name not in expected]
@@ -86,7 +86,7 @@ def looks_like_vae(names: Iterable[str]) -> bool:
 
 
 def looks_like_tae(names: Iterable[str]) -> bool:
-    """Whether a file with tensors of these names is a TAEHV autoencoder, of whatever model."""
+    """Whether a file with tensors of these names is a TAEHV autoencoder, whatever model its latents are for."""
     return _TAE_KEYS.issubset(map(bare_name, names))
 
 

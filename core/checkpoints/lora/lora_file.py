@@ -1,7 +1,7 @@
 """LoRAs of Wan backbones: checked against the model's sizes and named as ComfyUI's own loader reads them.
 
-ComfyUI (0.27) skips what it cannot place with a line in the log. A LoRA that a model needs would thus silently do
-nothing, as LongLive's would (docs/references.md, "LongLive's LoRA"). Here everything must fit.
+ComfyUI (0.27) skips whatever it cannot place; only a line in its log says so. A LoRA that a model needs would
+silently do nothing, as LongLive's would (docs/references.md, "LongLive's LoRA"). Here everything must fit.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ def comfy_lora(parts: Mapping[Part, Tensor]) -> dict[str, Tensor]:
 
 
 def lora_parts(tensors: Mapping[str, Tensor], shape: WanShape, what: str) -> dict[Part, Tensor]:
-    """Take a LoRA apart by the modules that it changes.
+    """Sort the tensors of a LoRA by the module that they change and the part that they are.
 
-    Reads plain LoRAs under all names of `lora_names`, with `alpha`, and full differences `diff` and `diff_b`.
+    Reads plain LoRAs under all names that `lora_names` knows, with `alpha`, and full differences `diff`, `diff_b`.
 
     Args:
         shape: of the model that the LoRA is for.
-        what: what is being loaded and from where, the beginning of messages.
+        what: what is being loaded and from where; error messages begin with it.
 
     Raises:
-        DummyForcingError: not a LoRA, of a kind that is not read here, or of another model.
+        DummyForcingError: the file is no LoRA, a LoRA of a kind that is not read here, or one for another model.
     """
     state = bare_names(tensors)
     sizes = _sizes(shape)
@@ -118,7 +118,10 @@ def _check(part: Part, value: Tensor, parts: Mapping[Part, Tensor], sizes: Mappi
 
 
 def _fits(part: Part, parts: Mapping[Part, Tensor], size: Size) -> bool:
-    """A [rank, in] and B [out, rank] fit a weight [out, in]; convolutions count as flattened."""
+    """Whether a part fits a weight of this size: A [rank, in] and B [out, rank] fit [out, in].
+
+    Weights of convolutions are flattened for this.
+    """
     module, kind = part
     if kind == "alpha":
         return parts[part].numel() == 1

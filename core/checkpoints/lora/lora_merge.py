@@ -20,14 +20,14 @@ class Merge:
 
     @property
     def targets(self) -> frozenset[str]:
-        """Names of the weights and biases that it changes; some may be parameters without an ending."""
+        """Names of the parameters that the LoRA may change, with `.weight` or `.bias` or without an ending."""
         return frozenset(name for module, kind in self.parts for name in _targets(module, kind))
 
     def merged(self, name: str, weight: Tensor) -> Tensor:
-        """W + alpha / rank * B A, and full differences, in fp32 and back to the weight's type.
+        """W + alpha / rank * B A, plus full differences; computed in fp32, returned in the weight's type.
 
-        Without `alpha` the scale is 1, as for LongLive, RAVEN and MemFlow, whose rank and alpha are both 256.
-        A weight that the LoRA does not touch comes back as it is.
+        Without `alpha` the scale is 1. That is right for LongLive, RAVEN and MemFlow, whose rank and alpha are both
+        256. A weight that the LoRA does not touch is returned as it is.
         """
         changes = [change for change in (self._product(name), *self._differences(name)) if change is not None]
         if not changes:
@@ -54,14 +54,17 @@ class Merge:
 
 
 def merge_all(merges: Iterable[Merge], name: str, weight: Tensor) -> Tensor:
-    """A weight with all LoRAs merged, in order."""
+    """A weight with all LoRAs merged into it, in the given order."""
     for each in merges:
         weight = each.merged(name, weight)
     return weight
 
 
 def check_mergeable(merge: Merge, quantised: Iterable[str], what: str) -> None:
-    """Raise DummyForcingError if the LoRA changes quantised weights: what they hold are no numbers to add to."""
+    """Raise DummyForcingError if the LoRA changes quantised weights.
+
+    The numbers that quantised weights store are not weights, so nothing can be added to them.
+    """
     hit = sorted(merge.targets.intersection(quantised))
     if hit:
         raise DummyForcingError(

@@ -1,8 +1,8 @@
-"""How trainers name what a LoRA changes and its parts, and the kinds of adapters that are no plain LoRA.
+"""How trainers name a LoRA's parts and the modules that it changes, and which kinds of adapters are no plain LoRA.
 
-Modules come under Wan's names or diffusers', with dots (PEFT, diffusion-pipe, ai-toolkit, DiffSynth) or with
+Modules have Wan's names or those of diffusers, with dots (PEFT, diffusion-pipe, ai-toolkit, DiffSynth) or with
 underscores behind a prefix (kohya and musubi `lora_unet_`, Wan-Fun `lora_unet__`, OneTrainer `lora_transformer_`,
-SimpleTuner `lycoris_`); a file may mix them.
+SimpleTuner `lycoris_`). One file may mix these spellings.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _FACTOR = re.compile(
 )
 _OTHER = re.compile(r"\.(alpha|diff|diff_b|w_norm|b_norm)$")
 _FACTORS = {"A": DOWN, "down": DOWN, "B": UP, "up": UP}
-_DIFFERENCES = {"w_norm": "diff", "b_norm": "diff_b"}  # LyCORIS's names for those of norms
+_DIFFERENCES = {"w_norm": "diff", "b_norm": "diff_b"}  # LyCORIS's names for differences of norm layers
 _FLAT = re.compile(r"^(?:lora_(?:unet|transformer|dit)_+|lycoris_)")
-_OF_COMFYUI = re.compile(r"^(?:diffusion_model\.|lora_unet_(?!_))")  # before Wan's own names
+_OF_COMFYUI = re.compile(r"^(?:diffusion_model\.|lora_unet_(?!_))")  # prefixes before Wan's names in ComfyUI
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Adapter:
     """A kind of adapter that is not read here.
 
     Attributes:
-        title: with an article.
-        pattern: the endings of its tensors' names.
+        title: what it is called in messages, with an article.
+        pattern: finds it by the names of its tensors.
         comfyui: whether ComfyUI's own loader applies it (comfy/weight_adapter, ComfyUI 0.27).
     """
 
@@ -57,7 +57,7 @@ _ADAPTERS = (
     Adapter("a LoRA that changes a text encoder", re.compile(r"^(?:lora_te\d*_|text_encoder\..*\.lora)")),
 )
 
-
+# Other models that LoRAs are made for, and patterns of the names in such LoRAs.
 _ELSEWHERE = (
     (
         "SDXL",
@@ -75,7 +75,7 @@ _ELSEWHERE = (
 
 
 def part_of(name: str) -> Part | None:
-    """Module as the file names it, and part, of a bare name; None if it is no part of a plain LoRA."""
+    """The module, as the file names it, and the part that a bare name means; None if not from a plain LoRA."""
     factor = _FACTOR.search(name)
     if factor is not None:
         return name[: factor.start()], _FACTORS[factor[1]]
@@ -84,7 +84,7 @@ def part_of(name: str) -> Part | None:
 
 
 def module_names(modules: Iterable[str]) -> dict[str, str]:
-    """Wan's name of every module, by all that it may be called."""
+    """Wan's name of every module, by each name that a LoRA may use for it."""
     found: dict[str, str] = {}
     for module in modules:
         for name in (module, diffusers_name(module)):
@@ -98,7 +98,7 @@ def without_prefix(module: str) -> str:
 
 
 def other_adapter(names: Iterable[str]) -> tuple[Adapter, str] | None:
-    """Which other kind of adapter a file holds, by the names in it, and a name that tells."""
+    """The kind of adapter, other than a plain LoRA, that the names show, and the first name that shows it."""
     names = list(names)
     for adapter in _ADAPTERS:
         name = next((name for name in names if adapter.pattern.search(name)), None)
@@ -108,7 +108,11 @@ def other_adapter(names: Iterable[str]) -> tuple[Adapter, str] | None:
 
 
 def fits_somewhere(names: Iterable[str], modules: dict[str, str]) -> bool:
-    """Whether any tensor, by its bare name, changes a module of the model; modules as `module_names`."""
+    """Whether any of these tensors, given by bare names, changes a module of the model.
+
+    Args:
+        modules: as `module_names` returns them.
+    """
     for name in names:
         parts = name.split(".")
         if any(without_prefix(".".join(parts[:end])) in modules for end in range(1, len(parts))):
@@ -117,18 +121,18 @@ def fits_somewhere(names: Iterable[str], modules: dict[str, str]) -> bool:
 
 
 def model_elsewhere(names: Iterable[str]) -> str:
-    """Which other model an adapter is for, by the names that trainers use; "another model" if that is not known."""
+    """The other model that an adapter is for, by its tensors' names; "another model" if none is recognised."""
     names = list(names)
     found = (model for model, pattern in _ELSEWHERE if any(map(pattern.search, names)))
     return next(found, "another model")
 
 
 def is_refused(adapter: Adapter, name: str, modules: dict[str, str]) -> str:
-    """What such a file is and what to do with it, for the end of a message.
+    """What a file with such an adapter is and what to do with it: the end of a message that begins with the file.
 
     Args:
-        name: one of its tensors, as in the file.
-        modules: as `module_names`.
+        name: of one of the adapter's tensors, as it stands in the file.
+        modules: as `module_names` returns them.
     """
     what = f"is {adapter.title} (it has {name!r})"
     if not adapter.comfyui:

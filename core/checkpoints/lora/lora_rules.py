@@ -1,7 +1,7 @@
-"""Which LoRA goes with which checkpoint: a missing, wrong or doubled one gives a video that is only subtly bad.
+"""Which LoRA goes with which checkpoint. What a missing, wrong or doubled one spoils is hard to see in a video.
 
-LongLive's base is the beginning of its training and not the model: without its LoRA it drifts (docs/references.md,
-"LongLive's LoRA").
+LongLive's published base is where its long training started, not the finished model: without its LoRA it drifts
+(docs/references.md, "LongLive's LoRA").
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OF_A_BLOCK = (
     "ffn.2",
 )
 
-# The LoRAs that are part of a family, by the words of their file names. MemFlow is none of ours.
+# Models that have a LoRA of their own, and patterns of its file name. MemFlow is not in the family table.
 _NAMES = {"memflow": r"mem ?flow", "longlive": r"long ?live", "raven": r"\braven\b|\bcm ?grpo\b"}
 
 
@@ -39,10 +39,10 @@ class LoraFile:
     """A LoRA that fits the model's sizes.
 
     Attributes:
-        name: of the file, as people see it.
+        name: of the file, as it is shown to people.
         merge: adds it to weights.
-        changes_all: whether it changes every linear layer of every block, as those that belong to a family do.
-        belongs_to: name of the family that it is part of; None for any other LoRA.
+        changes_all: whether it changes every linear layer of every block, as the LoRAs of families do.
+        belongs_to: name of the model, usually a family, that it is part of; None for any other LoRA.
     """
 
     name: str
@@ -52,15 +52,15 @@ class LoraFile:
 
 
 def read_lora(tensors: Mapping[str, Tensor], shape: WanShape, name: str, what: str) -> LoraFile:
-    """Check a LoRA against the model's sizes and tell whose it is.
+    """Check a LoRA against the model's sizes and find out which model it belongs to.
 
     Args:
         tensors: as read from the file.
-        name: of the file, with the folders that the person sees.
-        what: what is being loaded and from where, the beginning of messages.
+        name: of the file, with the folders that are shown to people.
+        what: what is being loaded and from where; error messages begin with it.
 
     Raises:
-        DummyForcingError: not a LoRA, of an unknown kind, or of another model.
+        DummyForcingError: the file is no LoRA, a LoRA of an unknown kind, or one for another model.
     """
     parts = lora_parts(tensors, shape, what)
     changes_all = _changes_all(parts, shape)
@@ -68,10 +68,10 @@ def read_lora(tensors: Mapping[str, Tensor], shape: WanShape, name: str, what: s
 
 
 def merged_already(family: Family, file: str, metadata: Mapping[str, str], wrapped: bool) -> str | None:
-    """How it can be told that the family's LoRA is part of a checkpoint, or None if nothing says so.
+    """The sign that the family's LoRA is already part of a checkpoint, in words; None if there is no sign.
 
     Args:
-        file: name, with the folders that the person sees.
+        file: the checkpoint's name, with the folders that are shown to people.
         wrapped: whether the file has a LoRA wrapped around its layers.
     """
     if LORA_KEY in metadata:
@@ -85,15 +85,15 @@ def merged_already(family: Family, file: str, metadata: Mapping[str, str], wrapp
 
 
 def check_lora(family: Family, file: str, merged: str | None, lora: LoraFile | None) -> None:
-    """Demand the LoRA that a family needs, once, and no other family's.
+    """Demand that the LoRA that a family needs is applied exactly once, and that no other family's is.
 
     Args:
-        file: the checkpoint.
-        merged: see `merged_already`.
-        lora: the one to be applied; one that belongs to no family is a matter of taste and may be any.
+        file: the checkpoint's name.
+        merged: as `merged_already` returns it.
+        lora: the LoRA to apply; which one is a matter of taste, as long as it belongs to no family.
 
     Raises:
-        DummyForcingError: the LoRA is missing, another family's, or applied to a checkpoint that has it.
+        DummyForcingError: the LoRA is missing, belongs to another family, or is in the checkpoint already.
     """
     needed = family.lora
     if lora is not None and lora.belongs_to not in (None, family.name):
@@ -117,8 +117,8 @@ def check_lora(family: Family, file: str, merged: str | None, lora: LoraFile | N
     if not lora.changes_all:
         raise DummyForcingError(
             f"{family.title} needs its own LoRA, {needed.file!r} ({needed.source}), and {lora.name!r} is another, "
-            f"which leaves some linear layers as they are; choose {needed.file!r} alone, or merged first "
-            "with `dummy-forcing convert --lora` to use others on top"
+            f"which leaves some linear layers as they are; choose {needed.file!r} alone, or merge it first with "
+            "`dummy-forcing convert --lora` to use other LoRAs on top"
         )
 
 
