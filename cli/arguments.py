@@ -172,7 +172,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         "--dtype",
         choices=("keep", "float32", "bfloat16", "float16", "fp8"),
         default="keep",
-        help="of the weights; fp8 is for the blocks' linear layers, which ComfyUI then runs in it (default: keep)",
+        help="of the weights; fp8 is for the blocks' linear layers, which ComfyUI then runs in FP8 (default: keep)",
     )
 
 
@@ -181,7 +181,8 @@ def _add_inspect(commands: argparse._SubParsersAction) -> None:
         commands,
         "inspect",
         "say what a checkpoint is and what it still needs",
-        "Reads names and sizes only: family and why, types, licence, what is missing, the KV cache to expect.",
+        "Reads names and sizes only. Says which family and why, types, licence, what is missing, the expected KV "
+        "cache.",
     )
     _add_input(parser)
     _add_json(parser)
@@ -204,7 +205,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         model.add_argument(f"--{name}", type=values.count, metavar="N", help=f"{what}, for --shape custom")
     size = model.add_mutually_exclusive_group()
     size.add_argument("--resolution", choices=("480p", "720p", "1080p"), help="(default: the shape's own)")
-    size.add_argument("--latent-size", type=values.latent_size, metavar="HxW", help="in latent pixels, 8 to one")
+    size.add_argument("--latent-size", type=values.latent_size, metavar="HxW", help="in latent pixels (8 x 8 each)")
     _add_device(model)
     _add_fp8(model)
     _add_compile(model)
@@ -226,10 +227,10 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     samples.add_argument("--repeats", type=values.count, default=5, metavar="N", help="(default: 5)")
     samples.add_argument("--warm-up", type=values.count_or_none, default=1, metavar="N", help="(default: 1)")
     others = parser.add_argument_group("other programs, with --clip")
-    others.add_argument("--host", type=Path, metavar="FOLDER", help="measure ComfyUI's own AR sampler along")
-    others.add_argument("--host-python", type=Path, metavar="FILE", help="(default: the one in its folder)")
+    others.add_argument("--host", type=Path, metavar="FOLDER", help="also measure ComfyUI's own AR sampler")
+    others.add_argument("--host-python", type=Path, metavar="FILE", help="Python for it (default: its venv's)")
     others.add_argument(
-        "--peer", type=Path, metavar="FOLDER", help="measure a checkout of csguoh/DummyForcing along"
+        "--peer", type=Path, metavar="FOLDER", help="also measure a checkout of csguoh/DummyForcing"
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time and memory over length to a .png file")
     _add_json(parser)
@@ -287,7 +288,7 @@ def _add_fp8(parser: ArgumentParser) -> None:
 
 
 def _add_methods(parser: ArgumentParser) -> None:
-    """Options of all methods, as these declare them."""
+    """The options of all methods, as the methods declare them."""
     group = parser.add_argument_group("memory")
     add_method_options(group, "keep", POLICY)
     group.add_argument("--rope", choices=(AUTO_ROPE, "absolute", "relative"), default=AUTO_ROPE, help=wording.ROPE)

@@ -45,7 +45,7 @@ def bench(args: argparse.Namespace) -> None:
     say(console, f"{_describe(args, setting)}; {describe_machine(facts)}, load {os.getloadavg()[0]:.1f}")
     with contextlib.ExitStack() as stack:
         others = _opener(commands, stack)
-        # Shown on a terminal only; once a second, so that drawing it does not get into the times.
+        # Shown on a terminal only, and redrawn only once a second so that drawing does not distort the times.
         status = stack.enter_context(console.status("", refresh_per_second=1))
         result = run_bench(setting, status.update, others, len(commands))
     print_rows(console, result.rows)
@@ -174,8 +174,8 @@ def _bytes(name: str):
 
 _FIGURES = (
     ("seconds a chunk", _number("seconds_per_chunk", ".3g")),
-    ("of it self-attention", _number("attention_seconds", ".3g")),
-    ("of it all else", _number("other_seconds", ".3g")),
+    ("  in self-attention", _number("attention_seconds", ".3g")),
+    ("  in all else", _number("other_seconds", ".3g")),
     ("DiT FPS", _number("dit_fps", ".3g")),
     ("decode FPS", _number("decode_fps", ".3g")),
     ("end-to-end FPS", _number("end_to_end_fps", ".3g")),
@@ -184,7 +184,7 @@ _FIGURES = (
     ("key frames a head", _number("key_frames", ".2f")),
     ("TFLOP/s", _number("tflops_per_second", ".3g")),
     ("faster than dense", _number("ratio_to_dense", ".2f", "x")),
-    ("... by arithmetic", _number("ideal_ratio", ".2f", "x")),
+    ("  by arithmetic", _number("ideal_ratio", ".2f", "x")),
     ("self-attention faster", _number("attention_ratio", ".2f", "x")),
     ("self-attention by arithmetic", _number("ideal_attention_ratio", ".2f", "x")),
 )

@@ -57,7 +57,7 @@ _INPUTS = (
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked for, checked as far as possible without the model; a preset stands above single methods."""
+    """What was asked for, checked as far as possible without the model; a preset replaces keep, select and skip."""
 
     preset: SpeedPreset | None
     choice: ModelChoice

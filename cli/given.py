@@ -34,8 +34,8 @@ _KEEP = "--keep-frames"
 class Given:
     """A picture or video from a file.
 
-    frames: uint8 [T, H, W, 3]. reading: how the file was read. strength: share of noise that a video to change is
-    mixed with; None for what a video begins with.
+    frames: uint8 [T, H, W, 3]. reading: how the file was read. strength: share of noise mixed into the video that
+    is to be changed; None if the file is what the new video begins with.
     """
 
     path: Path
@@ -45,16 +45,16 @@ class Given:
 
     @property
     def latent_frames(self) -> int:
-        """Whole latent frames in it."""
+        """Whole latent frames in the file."""
         return 1 + (len(self.frames) - 1) // FRAMES_PER_LATENT
 
     @property
     def opening_frames(self) -> int:
-        """Latent frames that the video begins with."""
+        """Latent frames of the file that the new video begins with."""
         return self.latent_frames if self.strength is None else 0
 
     def count_latents(self, latents: int | None, seconds: float | None, usual: int, chunk: int) -> int:
-        """Length of the whole video; if nothing was typed, that of the video to change."""
+        """Length of the whole video; if none was typed, that of the video to change or the usual one."""
         if self.strength is None:
             return count_latents(latents, seconds, usual, chunk, self.opening_frames)
         typed = latents is not None or seconds is not None
@@ -64,11 +64,11 @@ class Given:
         )
 
     def used_frames(self, config: StreamConfig) -> int:
-        """Frames of it that go into the video."""
+        """Frames of the file that go into the new video."""
         return pixel_frames(config.opening_frames if self.strength is None else config.total_frames)
 
     def lost(self, config: StreamConfig) -> list[str]:
-        """In words, what of it is left out of the video or changed."""
+        """What of the file is left out or changed, in words."""
         return [f"{self.path}: {each}" for each in self.reading.lost(self.used_frames(config), _KEEP)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Given:
         return {"path": str(self.path), **self.reading.to_dict(), "strength": self.strength}
 
     def latents(self, model: ARVideoModel, config: StreamConfig) -> GivenLatents:
-        """Its latents; DummyForcingError where the size is not the video's."""
+        """The file's latents; DummyForcingError if its size is not that of the new video."""
         size, expected = tuple(self.frames.shape[1:3]), tuple(8 * side for side in config.latent_size)
         if size != expected:
             own, wanted = ("x".join(map(str, each)) for each in (size, expected))

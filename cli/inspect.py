@@ -70,7 +70,7 @@ def _family_lines(family: Family) -> list[tuple[str, str]]:
 
 
 def _in_comfyui(facts: CheckpointFacts) -> str:
-    """What its own loader makes of the file, and what helps."""
+    """What ComfyUI's own loader takes the file for, and what to do if that is wrong."""
     if facts.is_causal_in_comfyui:
         return f"loads it as {facts.comfyui}"
     return f"loads it as {facts.comfyui}; use Load AR Video Model, or `dummy-forcing convert` once"

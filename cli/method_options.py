@@ -37,7 +37,7 @@ def add_method_options(group: argparse._ArgumentGroup, slot: str, selector: Sele
     for method, field, flag in _flags(slot):
         flags.setdefault(flag, []).append((method, field))
     for flag, found in flags.items():
-        if f"--{flag}" not in group._option_string_actions:  # another slot has it too
+        if f"--{flag}" not in group._option_string_actions:  # another slot may have added it
             group.add_argument(f"--{flag}", **_argument(found))
     presets = {name: None for method in methods(slot).values() for name in method.presets}
     if presets:
@@ -47,7 +47,7 @@ def add_method_options(group: argparse._ArgumentGroup, slot: str, selector: Sele
 def read_method(args: argparse.Namespace, slot: str, selector: Selector | None = None) -> Method | None:
     """The method of a slot as typed; None for one of the selector's further words, or if nothing chooses one.
 
-    Raises DummyForcingError for options of another method, and for values that cannot be.
+    Raises DummyForcingError for options of another method, and for invalid values.
     """
     by_flag = _chosen_by_flag(args, slot)
     chosen = None if selector is None else getattr(args, selector.flag.replace("-", "_"))
@@ -71,7 +71,7 @@ def typed_values(args: argparse.Namespace, method: type[Method]) -> dict[str, An
 
 
 def selectable(slot: str) -> dict[str, type[Method]]:
-    """Methods that the slot's selector names: all but those that a flag of their own chooses."""
+    """Methods that the slot's selector offers: all but those that have a flag of their own to choose them."""
     chosen_by_flag = {method for method, field, _ in _flags(slot) if options_of(method)[field].selects}
     return {method.typed(): method for method in methods(slot).values() if method not in chosen_by_flag}
 
@@ -101,7 +101,7 @@ def _chosen_by_flag(args: argparse.Namespace, slot: str) -> tuple[type[Method], 
 def _refuse_strays(
     args: argparse.Namespace, slot: str, chosen: type[Method] | None, selector: Selector | None
 ) -> None:
-    """Options of methods that were not chosen."""
+    """Raise DummyForcingError for typed options of methods that were not chosen."""
     own = {flag for method, _, flag in _flags(slot) if method is chosen}
     for method, field, flag in _flags(slot):
         shared = any(other.slot != slot for other in _owners(flag))
@@ -130,7 +130,7 @@ def _preset_help(slot: str) -> str:
 
 
 def _argument(found: list[tuple[type[Method], str]]) -> dict[str, Any]:
-    """What argparse is told of an option that one or several methods have."""
+    """Arguments of `add_argument` for an option that one or several methods have."""
     method, field = found[0]
     declared = options_of(method)[field]
     helps = dict.fromkeys(options_of(each)[name].help for each, name in found)
@@ -148,7 +148,7 @@ def _argument(found: list[tuple[type[Method], str]]) -> dict[str, Any]:
 
 
 def _defaults(owners: list[tuple[type[Method], str]]) -> str:
-    """The default of an option; of each of its methods, where they differ."""
+    """The default of an option, for each of its methods if they differ."""
     found: dict[Any, list[str]] = {}
     for method, field in owners:
         value = options_of(method)[field].off or default_of(method, field)

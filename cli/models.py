@@ -132,7 +132,7 @@ def check_decodable(model: ARVideoModel) -> None:
 
 
 def check_encodable(model: ARVideoModel, given: bool) -> None:
-    """Raise DummyForcingError without a VAE if frames have to be encoded: `given` ones or those of rollouts."""
+    """Raise DummyForcingError if frames, `given` ones or those of rollouts, must be encoded and there is no VAE."""
     if model.vae is not None:
         return
     if given:
@@ -146,10 +146,10 @@ def check_encodable(model: ARVideoModel, given: bool) -> None:
 
 
 def count_latents(latents: int | None, seconds: float | None, default: int, chunk: int, opening: int = 0) -> int:
-    """Length in latent frames, whole chunks behind an `opening` of given ones.
+    """Length in latent frames: an `opening` of given ones, then whole chunks.
 
-    `latents` must already be such a length; `seconds`, at FRAME_RATE pixel frames each, is rounded up to one;
-    without both it is `default`, which does not count the opening. Raises DummyForcingError naming the nearest
+    `latents` must already be such a length; `seconds`, at FRAME_RATE pixel frames each, is rounded up to one.
+    Without either, `default` latent frames follow the opening. Raises DummyForcingError that names the nearest
     lengths that would do.
     """
     if latents is None:
@@ -170,7 +170,7 @@ def count_latents(latents: int | None, seconds: float | None, default: int, chun
 def check_fits(model: ARVideoModel, config: StreamConfig, decodes: bool = True) -> None:
     """Raise DummyForcingError for a video that cannot fit into memory, before anything is allocated for it.
 
-    decodes: whether its frames are wanted.
+    decodes: whether its frames will be decoded.
     """
     shape = model.backbone.shape
     video = config.video_shape(

@@ -17,7 +17,8 @@ from ..core.files import check_writable, explain_write_errors, make_folder, remo
 def check_outputs(paths: Sequence[Path | None], inputs: Mapping[str, Path | None] | None = None) -> None:
     """Raise DummyForcingError unless every path can be written and all are different; leaves nothing behind.
 
-    inputs: files that the command reads, by the words that messages use; none may be written. None is no file.
+    inputs: files that the command reads, by the words that messages use; no output may be one of them. A path of
+    None stands for no file.
     """
     seen: set[Path] = set()
     for path in filter(None, paths):

@@ -44,7 +44,7 @@ def read_policy(args: argparse.Namespace) -> KeepMethod | None:
 
 
 def memory_for(keep: KeepMethod | None, rope: str, family: Family, merge: MergeMethod = UNMERGED) -> MemoryConfig:
-    """What a video of this family keeps, how and where; DummyForcingError for what does not fit together."""
+    """What a video of this family keeps, how and at which positions; DummyForcingError for what does not fit."""
     own = replace(family_memory(family), merge=merge)
     if keep is None:
         return own if rope == AUTO_ROPE else replace(own, rope=_ROPES[rope])
@@ -59,7 +59,7 @@ def read_merge(args: argparse.Namespace) -> MergeMethod:
 def check_classified(keep: KeepMethod, latent_frames: int, chunk_frames: int, opening: int = 0) -> None:
     """Raise DummyForcingError if a video is too short for heads to be classified in it.
 
-    opening: latent frames that it begins with.
+    opening: given latent frames that the video begins with.
     """
     least = (opening % chunk_frames or chunk_frames) + keep.classification_chunk * chunk_frames
     if latent_frames < least:

@@ -40,7 +40,7 @@ PROMPTS = (
     "a magenta square moving down and a cyan triangle moving right",
     "a yellow triangle moving up",
 )
-"""What the toy world is profiled on unless told otherwise."""
+"""What the toy world is profiled on by default."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _write(args: argparse.Namespace, found: HeadProfile, console: Console) -> No
 
 
 def write_heat_map(path: Path, masses: Tensor, roles: Tensor) -> None:
-    """Draw head roles to a .png file that is complete or not there."""
+    """Draw head roles to a .png file, which is written as a whole or not at all."""
     png = io.BytesIO()
     draw_heat_map(masses, roles).save(png, format="PNG")
     write_file(path, png.getvalue())

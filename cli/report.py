@@ -46,7 +46,7 @@ def describe_machine(facts: dict[str, Any]) -> str:
 
 
 def write_report(target: str | Path, report: dict[str, Any]) -> None:
-    """Write a report to a file or, as the only thing there, to stdout for "-"."""
+    """Write a report to a file or, for "-", to stdout, where nothing else is printed."""
     text = json.dumps(_finite(report), indent=2, allow_nan=False) + "\n"
     if target == "-":
         sys.stdout.write(text)
@@ -70,7 +70,7 @@ def _finite(value: Any) -> Any:
 
 
 def _processor() -> str:
-    """The processor's name; Linux tells it only here."""
+    """The processor's name; Linux tells it only in /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

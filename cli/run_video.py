@@ -72,8 +72,8 @@ def run_video(
         finish: called after the last chunk and included in the wall time, such as `VideoWriter.finish`.
         console: where progress goes; None is silent.
 
-    The stream and the decoder are closed however this ends, and the sink has had the frames of all finished chunks
-    by then; closing the sink after a failure is the caller's.
+    However this ends, the stream and the decoder are closed, and the sink has received the frames of all finished
+    chunks; closing the sink after a failure is up to the caller.
     """
     started = time.perf_counter()
     tally = Tally(job.config)

@@ -26,7 +26,7 @@ _SET_BY_IT = (
 
 
 def read_speed(args: argparse.Namespace) -> SpeedPreset | None:
-    """The preset asked for, if any; its FP8 goes into `args`.
+    """The preset asked for, if any; if it uses FP8, `args.fp8` is set.
 
     Raises DummyForcingError for options that contradict it.
     """
@@ -42,7 +42,7 @@ def read_speed(args: argparse.Namespace) -> SpeedPreset | None:
 
 
 def say_speed(console: Console, args: argparse.Namespace, preset: SpeedPreset, fitted: FittedPreset) -> None:
-    """Print what has been set."""
+    """Print what the preset has set."""
     decoder = "the VAE itself"
     if args.decoder is not None:
         decoder = str(args.decoder)

@@ -59,7 +59,7 @@ def read_story(args: argparse.Namespace) -> Story | None:
     entries = list(_entries(args.prompts))
     if not entries:
         raise DummyForcingError(f"{args.prompts} holds no prompts; {_EXAMPLE}")
-    times = tuple(_time(entry) for entry in entries)  # first: a fault in them shows up in the prompts too
+    times = tuple(_time(entry) for entry in entries)  # before the prompts, where a faulty time shows up too
     beside = args.prompts.parent if args.embedding is not None else None
     texts = tuple(_text(entry, beside) for entry in entries)
     fields = {"recache_frames": "recache_frames", "interpolate_chunks": "chunks"}
@@ -94,7 +94,7 @@ def _text(entry: _Entry, beside: Path | None) -> Tensor:
 
 @contextmanager
 def _named(where: str) -> Iterator[None]:
-    """Say in messages where in the file the fault is."""
+    """Put where in the file the fault is before the message of an error."""
     try:
         yield
     except DummyForcingError as error:
@@ -110,7 +110,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        clock = _CLOCK.match(line)  # no time that is known, but one time: the message shows all of it
+        clock = _CLOCK.match(line)  # no valid time, but taken as one so that the message shows all of it
         time, colon, prompt = (clock[1], ":", line[clock.end() :]) if clock else line.partition(":")
         where = f"line {number} of {path}"
         if not colon or not prompt.strip():

@@ -1,4 +1,4 @@
-"""What a memory lets a pass read: with `core.wan.cost`, the floor that a measured time is held against."""
+"""What a memory lets a pass read; with it, `core.wan.cost` gives the floor to compare measured times with."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..video import VideoShape
 
 
 def key_frames(memory: MemoryConfig, video: VideoShape, clock: ChunkClock) -> float | None:
-    """Latent frames' worth of keys that a query reads in a pass, its own included; mean over layers and heads.
+    """Keys that a query reads in a pass, in latent frames, the pass's own included; mean over layers and heads.
 
-    Asks the methods themselves. Roles that are to be measured have to be given; None where what is read depends on
-    the keys.
+    The methods themselves are asked. Roles that a method would measure must be given. None if what is read depends
+    on the keys.
     """
     _, kept = next(islice(allocations(memory.keep.begin(video)), clock.chunk, None))
     select, read = memory.select.begin(video), 0.0

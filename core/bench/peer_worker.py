@@ -1,9 +1,9 @@
 """`dummy-forcing bench --peer`: the Dummy Forcing authors' code on the bench's weights, in a process of its own.
 
-Everything of theirs is imported from a checkout of csguoh/DummyForcing; what is here is the loop around their
-model: denoising passes and a clean one per chunk, with the cache dictionaries that the model expects. `workers.py`
-starts it with the checkout as argument and says how the two talk. Half of the heads become dummies, as in their
-settings; the roles follow from random weights.
+All their code is imported from a checkout of csguoh/DummyForcing; this file adds the loop around their model:
+denoising passes and a clean one per chunk, with the cache dictionaries that the model expects. `workers.py` starts
+this program with the checkout as its argument and describes how the two talk. Half of the heads become dummies, as
+in their settings; the roles follow from random weights.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ RESIDENT = "cuda"
 
 
 def answers():
-    """The real stdout; whatever else prints there goes to stderr."""
+    """The real stdout; from now on everything else that prints there goes to stderr."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return out
 
 
 def enter(checkout: Path) -> None:
-    """Make the modules of the checkout importable, without what its packages import on top (T5, CLIP, ...)."""
+    """Make the modules of the checkout importable, without all that its packages import besides (T5, CLIP, ...)."""
     sys.path[0] = str(checkout)
     for name in ("wan", "wan.modules"):
         package = types.ModuleType(name)
@@ -61,7 +61,7 @@ def load(clip: dict):
 
 
 def empty_caches(clip: dict) -> tuple[list[dict], list[dict]]:
-    """Self- and cross-attention caches as their model takes them."""
+    """Self- and cross-attention caches in the form that their model expects."""
     shape, dtype = clip["shape"], getattr(torch, clip["dtype"])
     heads, head_dim = shape["heads"], shape["dim"] // shape["heads"]
 
@@ -76,7 +76,7 @@ def empty_caches(clip: dict) -> tuple[list[dict], list[dict]]:
 
 @torch.inference_mode()
 def make_clip(model, clip: dict) -> dict:
-    """All chunks; seconds of the model with its loop, and the bytes it keeps in the end."""
+    """Make all chunks; returns the seconds of the model with its loop, and the bytes of KV cache at the end."""
     height, width = clip["latent_size"]
     tokens, dtype = height * width // 4, getattr(torch, clip["dtype"])
     generator = torch.Generator().manual_seed(clip["seed"])

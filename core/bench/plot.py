@@ -17,15 +17,15 @@ _HEADROOM = 1.05
 
 
 def check_plottable(lengths: Sequence[int], clip: bool) -> None:
-    """Raise DummyForcingError if there would be one point only."""
+    """Raise DummyForcingError if the plot would have only one point."""
     if not clip and len(lengths) < 2:
         raise DummyForcingError("a plot needs several lengths; give --lengths 3 9 15 21, for example, or --clip")
 
 
 def draw_costs(rows: Sequence[Row], title: str) -> Image.Image:
-    """Time per chunk, and KV memory, over the length so far; 1 is dense (or, without it, the most) at the end.
+    """Time per chunk and KV memory over the length so far; 1 is dense at the end or, without dense, the most.
 
-    Other programs' rows, which have no single chunks, are left out.
+    Other programs' rows are left out, since they have no figures for single chunks.
     """
     points = _points_by_policy(rows)
     panels = []

@@ -21,9 +21,9 @@ _RESET_PEAK = "5"  # proc(5): resets the high-water mark of the resident set
 
 @dataclass
 class PeakMemory:
-    """Bytes at the peak of a block; None where the machine does not tell.
+    """The most bytes in use during a block; None where the machine does not tell.
 
-    On a GPU all that PyTorch had allocated, weights included; on a CPU how much the process grew.
+    On a GPU this is all that PyTorch had allocated, weights included; on a CPU it is how much the process grew.
     """
 
     bytes: int | None = None
@@ -31,7 +31,7 @@ class PeakMemory:
 
 @contextlib.contextmanager
 def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
-    """Measure a block."""
+    """Measure a block; the result is complete when the block has ended."""
     peak = PeakMemory()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -39,7 +39,7 @@ def peak_memory(device: torch.device) -> Iterator[PeakMemory]:
         peak.bytes = torch.cuda.max_memory_allocated(device)
         return
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier work has freed must not hide what this one takes
+        ctypes.CDLL(None).malloc_trim(0)  # memory that earlier work freed must not hide what this block takes
         _CLEAR.write_text(_RESET_PEAK)
     before = process_bytes()
     yield peak

@@ -20,7 +20,7 @@ from .timing import Entry
 
 @dataclass(frozen=True)
 class ChunkFigures:
-    """One chunk of one policy: medians over the samples, the most bytes, operations counted."""
+    """One chunk of one policy: times are medians over the samples, bytes the most of any, operations counted."""
 
     chunk: int
     latent_frames: int
@@ -35,13 +35,13 @@ class ChunkFigures:
 
 @dataclass(frozen=True)
 class Row:
-    """What was found out about one policy at one length. Ratios are dense over policy: above 1 is faster.
+    """What was measured of one policy at one length. Ratios are dense over policy: above 1 is faster.
 
     seconds_per_chunk: mean over the chunks measured, each the median of its samples; `attention_seconds` and
     `other_seconds` are its parts, None for clips. dit_fps: video frames a second without the decoder. key_frames:
     latent frames that a head reads in the last chunk, mean over heads and passes. ideal_*: what the ratio would be
-    if time were proportional to arithmetic. classification_seconds: to score heads and assign roles, once per
-    prompt. peak_bytes: see `PeakMemory`, of a warm-up in which the policy ran alone.
+    if time were proportional to arithmetic. classification_seconds: time to score heads and assign roles, once per
+    prompt. peak_bytes: as in `PeakMemory`, from the warm-up, in which the policy ran alone.
     """
 
     policy: str
@@ -72,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Measured:
-    """A subject's samples and its memory, None for another program; peak_bytes as in `PeakMemory`."""
+    """A subject's samples and its memory configuration, None for another program; peak_bytes as in `PeakMemory`."""
 
     entry: Entry[VideoSample]
     memory: MemoryConfig | None
@@ -82,7 +82,7 @@ class Measured:
 def make_rows(
     setting: BenchSetting, length: int, measured: Sequence[Measured], decode_seconds: float | None
 ) -> list[Row]:
-    """One row for each subject; ratios are to the dense policy, if it is among them."""
+    """One row for each subject; ratios compare it with the dense policy, if that is among them."""
     figures = [_figures(setting, length, each) for each in measured]
     dense = next((found for each, found in zip(measured, figures, strict=True) if _is_dense(each)), None)
     return [
@@ -96,7 +96,7 @@ def _is_dense(measured: Measured) -> bool:
 
 
 def _figures(setting: BenchSetting, length: int, measured: Measured) -> list[ChunkFigures]:
-    """The chunks of a subject, over its samples."""
+    """The figures of a subject's chunks, over its samples."""
     return [_chunk_figures(setting, length, measured, taken) for taken in _by_chunk(measured.entry.samples)]
 
 
@@ -129,9 +129,10 @@ def _chunk_figures(setting: BenchSetting, length: int, measured: Measured, taken
 def _chunk_cost(
     setting: BenchSetting, length: int, memory: MemoryConfig, taken: ChunkTime
 ) -> tuple[float, PassCost] | None:
-    """Key frames of a pass, mean over those computed, and the operations of all passes of a chunk.
+    """Key frames of a pass, mean over the passes computed, and the operations of all passes of a chunk.
 
-    None where what is read depends on the keys. Skipped passes are never the first, and all others are alike.
+    None if what is read depends on the keys. The first pass is never skipped and all further denoising passes cost
+    the same, so it does not matter which of them were skipped.
     """
     shape, tokens, skipped = setting.shape.wan, setting.tokens, taken.passes_skipped
     video = setting.video_shape(length)
@@ -149,7 +150,7 @@ def _chunk_cost(
 
 
 def _clocks(setting: BenchSetting, chunk: int) -> Iterator[ChunkClock]:
-    """Of a chunk's passes, the clean one last."""
+    """The clocks of a chunk's passes, the clean one last."""
     start = chunk * setting.chunk_frames
     for index in range(setting.steps + 1):
         clean = index == setting.steps

@@ -20,10 +20,10 @@ from .subjects import BenchModel, ChunkSubject, ClipSubject, DecodeSubject
 from .timing import Subject, interleave
 
 Told = Callable[[str], Any]
-"""Is told what happens next."""
+"""Called with a line of text that says what happens next."""
 
 OtherPrograms = Callable[[BenchSetting, nn.Module], Sequence[Subject]]
-"""Makes subjects of other programs, on the same weights."""
+"""Makes the subjects that stand for other programs, which run on the same weights."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ def run_bench(
     """Measure all policies at all lengths, side by side in this process.
 
     Args:
-        others: other programs to measure along, `workers` of them; they come after the policies.
+        others: makes subjects of other programs to measure as well; they come after the policies.
+        workers: how many those are.
 
     Raises:
-        DummyForcingError: the machine has no room for it.
+        DummyForcingError: the machine has no room for the benchmark.
     """
     check_room(setting.needed_bytes(workers), setting.device)
     told("making random weights")
@@ -70,13 +71,13 @@ def _measure(
     subjects = [*(kind(model, setting, policy, length) for policy in setting.policies), *programs]
     memories = [policy.memory if setting.clip else setting.given(policy.memory) for policy in setting.policies]
     peaks = [_warm_up(subject, setting, length, told) for subject in subjects]
-    peaks[len(memories) :] = [None] * len(programs)  # their memory is not this process's
+    peaks[len(memories) :] = [None] * len(programs)  # other programs take no memory in this process
     entries = interleave(subjects, setting.repeats, _teller(told, setting.repeats, length))
     return [Measured(*each) for each in zip(entries, [*memories, *[None] * len(programs)], peaks, strict=True)]
 
 
 def _warm_up(subject: Subject, setting: BenchSetting, length: int, told: Told) -> int | None:
-    """Samples that do not count, of this subject alone; returns its memory at the peak."""
+    """Take samples that do not count, of this subject alone; returns its peak memory."""
     peak = None
     for index in range(setting.warm_up):
         told(f"{length} latent frames: warm-up {index + 1}/{setting.warm_up}, {subject.name}")

@@ -1,4 +1,4 @@
-"""What a benchmark is to measure, and whether the machine can bear it."""
+"""What a benchmark is to measure, and how much memory it needs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ..wan.shape import PATCH, TEXT_TOKENS
 from .shapes import BenchShape, backbone_outline, decoder_outline, parameter_bytes
 from .typed_memories import BenchPolicy, with_roles
 
-_SHIFT = 5.0  # of the noise levels; every chunkwise Wan family has it
+_SHIFT = 5.0  # of the noise levels; the same in every chunkwise Wan family
 _BLOCK_COPIES = 12  # activations of the model's width that are alive in a block, roughly
-_DECODER_COPIES = 6  # likewise of the decoder's outermost level
+_DECODER_COPIES = 6  # likewise in the decoder's outermost level
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class BenchSetting:
     Attributes:
         shape: model and VAE; with random weights.
         latent_size: height and width in latent pixels.
-        lengths: of videos in latent frames; without `clip` the last chunk of each is measured, behind a history of
-            random keys and values.
+        lengths: of videos in latent frames; without `clip` only the last chunk of each is measured, after a history
+            of random keys and values.
         clip: measure all chunks of a video instead, as they are generated.
         policies: in the order in which they take turns.
         steps: denoising passes a chunk; a clean one follows.
@@ -62,12 +62,12 @@ class BenchSetting:
 
     def __post_init__(self) -> None:
         if self.fp8:
-            use_fp8_linears(backbone_outline(self.shape.wan))  # raises for sizes that FP8 cannot have
+            use_fp8_linears(backbone_outline(self.shape.wan))  # raises for sizes that FP8 does not support
         if self.clip and len(self.lengths) > 1:
-            raise DummyForcingError("a whole clip has every length up to its own; give --clip one length")
+            raise DummyForcingError("--clip measures every shorter length as well; give it one length")
         for length in self.lengths:
             for policy in self.policies:
-                self.stream(policy.memory, length)  # raises for a length, a size or a list of passes that cannot be
+                self.stream(policy.memory, length)  # raises for an impossible length, size or list of passes
                 policy.memory.check_video(self.video_shape(length))
                 policy.memory.keep.begin(self.video_shape(length))
 
@@ -87,7 +87,7 @@ class BenchSetting:
 
     @property
     def chunk_pixel_frames(self) -> int:
-        """Video frames that a chunk becomes, the first one of a video aside."""
+        """Video frames of a chunk; the first chunk of a video has fewer."""
         return self.chunk_frames * FRAMES_PER_LATENT
 
     def video_shape(self, length: int) -> VideoShape:
@@ -98,7 +98,7 @@ class BenchSetting:
         )
 
     def stream(self, memory: MemoryConfig, length: int) -> StreamConfig:
-        """The video that a policy makes."""
+        """The configuration of the video that a policy makes."""
         return StreamConfig(
             sigmas=warp_steps(even_steps(self.steps), _SHIFT),
             chunk_frames=self.chunk_frames,
@@ -110,14 +110,14 @@ class BenchSetting:
         )
 
     def given(self, memory: MemoryConfig) -> MemoryConfig:
-        """The memory with roles where there is nothing to measure them on."""
+        """The memory with roles drawn, since a random history cannot be measured; see `with_roles`."""
         return with_roles(memory, self.shape.wan.layers, self.shape.wan.heads, self.seed)
 
     def needed_bytes(self, workers: int = 0) -> int:
-        """A rough upper estimate of the memory that it takes.
+        """A rough upper estimate of the memory that the benchmark takes.
 
-        All policies have their memory at the same time; workers are other programs, each with weights and a dense
-        memory of its own.
+        All policies hold their KV memory at the same time. workers: how many other programs run, each with weights
+        and a dense memory of its own.
         """
         outline, size = backbone_outline(self.shape.wan), self.dtype.itemsize
         longest = max(self.lengths)

@@ -31,7 +31,7 @@ def _pixels(height: int, width: int) -> tuple[int, int]:
 
 
 RESOLUTIONS = {"480p": _pixels(480, 832), "720p": _pixels(720, 1280), "1080p": _pixels(1088, 1920)}
-"""Latent height and width by name; 1080 rows are not whole patches, Wan models make 1088 of them."""
+"""Latent height and width by name. 1080 rows cannot be cut into whole patches, so Wan models make 1088 rows."""
 
 SHAPES = {
     "wan-1.3b": BenchShape(WAN_1_3B, WanVAEShape(), RESOLUTIONS["480p"]),
@@ -40,7 +40,7 @@ SHAPES = {
         WanShape(dim=192, heads=6, layers=6, ffn_dim=1024, text_dim=16), WanVAEShape(width=8), _pixels(96, 96)
     ),
 }
-"""Shapes by name; the toy world's is that of its shipped weights."""
+"""Shapes by name; `toy` is the shape of the toy world's shipped weights."""
 
 
 DECODERS = {"wan": WanVAEShape(), "lightvae": WanVAEShape(width=24), "tae": TAEShape()}
@@ -64,7 +64,7 @@ def decoder_outline(shape: WanVAEShape | TAEShape) -> WanVAE | TAE:
 
 
 def with_random_weights(outline: nn.Module, seed: int, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Give an outline's parameters memory and values of about the size of trained ones.
+    """Allocate an outline's parameters and fill them with values of about the magnitude of trained ones.
 
     Matrices are normal with variance 1 / inputs, gains 1, biases 0; activations stay finite at any depth.
     """

@@ -31,7 +31,7 @@ from .typed_memories import BenchPolicy
 
 @dataclass(frozen=True)
 class PassTime:
-    """One pass; `attention_seconds` of them in self-attention (`TimedMemory`), None where that was not measured."""
+    """One pass. `attention_seconds`: the part spent in self-attention (`TimedMemory`), None where not measured."""
 
     seconds: float
     attention_seconds: float | None = None
@@ -40,7 +40,7 @@ class PassTime:
 
 @dataclass(frozen=True)
 class ChunkTime:
-    """One chunk; `passes` has one entry for all where they were not measured one by one."""
+    """One chunk; `passes` has a single entry for all passes if these were not measured one by one."""
 
     chunk: int
     passes: tuple[PassTime, ...]
@@ -73,10 +73,10 @@ class BenchModel:
 
 
 class ChunkSubject:
-    """The last chunk of a video, all its passes, behind a history that is random instead of computed.
+    """All passes of a video's last chunk, after a history that is random instead of computed.
 
-    Times do not depend on what keys and values are, so the chunks before are not run: their keys and values are
-    drawn, written to the memory and committed one chunk after the other. All policies get the same.
+    Times do not depend on what keys and values contain, so the earlier chunks are not run: their keys and values
+    are drawn at random, written to the memory and committed chunk by chunk. All policies get the same ones.
     """
 
     def __init__(self, model: BenchModel, setting: BenchSetting, policy: BenchPolicy, length: int):
@@ -108,7 +108,7 @@ class ChunkSubject:
 
     @torch.inference_mode()
     def _fill(self, memory: Memory) -> ChunkClock:
-        """Draw and commit all chunks but the last; returns the clock of that."""
+        """Draw and commit all chunks but the last; returns the last chunk's clock."""
         *before, last = self._config.chunks()
         shape, like = self._setting.shape.wan, self._model.text
         generator = torch.Generator(like.device).manual_seed(self._setting.seed)
@@ -144,7 +144,7 @@ class _ChunkRun:
 
     @torch.inference_mode()
     def one_pass(self, clock: ChunkClock, x: Tensor) -> PassTime:
-        """A pass over noise; the clean one keeps its keys and values."""
+        """Time a pass over noise; the clean pass also commits its keys and values."""
         with self._watch.running():
             t = timesteps_for(clock, x)
             forward_chunk(self._backbone, x, t, self._prompt, self._timed, clock, self._runtime, self._skip)
@@ -185,7 +185,10 @@ class ClipSubject:
 
 
 def _timed(stream: Iterator[Event]) -> Iterator[tuple[Event, float]]:
-    """Events and the seconds until each, noise included; the stream itself waits for the device once a chunk."""
+    """Events and the seconds that each took, drawing noise included.
+
+    The device is not waited for here: the stream itself does that once per chunk.
+    """
     while True:
         started = time.perf_counter()
         event = next(stream, None)
@@ -195,9 +198,9 @@ def _timed(stream: Iterator[Event]) -> Iterator[tuple[Event, float]]:
 
 
 class _Scoring:
-    """Classifies the heads of a Dummy Forcing video a second time, with a clock: what classification costs.
+    """Classifies the heads of a Dummy Forcing video a second time, to measure what classification costs.
 
-    Its own time is taken off the chunk in which it happens.
+    `ClipSubject` subtracts the time of this second one from the chunk in which it happens.
     """
 
     def __init__(self, keep: KeepMethod, setting: BenchSetting, length: int):
@@ -209,7 +212,7 @@ class _Scoring:
             self._recorder = keep.scorer(setting.shape.wan.layers, self.wants)
 
     def wants(self, clock: ChunkClock) -> bool:
-        """In the clean pass of the chunk that is scored."""
+        """Whether this is the clean pass of the chunk that is scored."""
         return clock.clean and clock.chunk == self.chunk
 
     def observe(self, layer: int, q: Tensor, k: Tensor, key_frames, clock: ChunkClock) -> None:
@@ -220,7 +223,7 @@ class _Scoring:
         self._seconds += self._watch.seconds
 
     def take_observed(self) -> float:
-        """Seconds since the last call."""
+        """Seconds spent on scoring since the last call."""
         seconds, self._observed = self._observed, 0.0
         return seconds
 
@@ -234,7 +237,7 @@ class _Scoring:
 
 
 class DecodeSubject:
-    """A decoder on a chunk in the midst of a video."""
+    """A decoder on a chunk in the middle of a video."""
 
     def __init__(self, decoder: nn.Module, setting: BenchSetting, name: str = "decode"):
         self.name = name

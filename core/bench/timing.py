@@ -1,4 +1,4 @@
-"""Clocks and turns: who is measured when, so that whatever else the machine does hits everybody alike."""
+"""Clocks and turns: an order of measuring by which whatever else the machine does affects all subjects alike."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class Subject(Protocol):
-    """Something to measure. A sample is taken in turns: the generator stops behind each and returns the result."""
+    """Something to measure. A sample is taken in turns: the generator yields after each and returns the result."""
 
     name: str
 
@@ -92,10 +92,10 @@ class Stopwatch:
 class TimedMemory:
     """A memory that notes how long `attend` takes: keys and values written, heads gathered, attention.
 
-    On a CPU queries and keys are normalised and turned before; on a GPU one kernel does that and the writing, so
-    that it is in the time, the same for all memories.
+    On a CPU, queries and keys are normalised and rotated before the clock starts. On a GPU, one kernel does that
+    together with the writing, so the time includes it, equally for all memories.
 
-    On a GPU it records events, which cost the pass nothing but their launch; `take` needs an idle device.
+    On a GPU the times come from events, which cost the pass only their launch; `take` needs an idle device.
     """
 
     def __init__(self, memory: AttentionMemory, device: torch.device):
@@ -113,7 +113,7 @@ class TimedMemory:
         norm_rope: NormRope,
         dense: DenseAttention,
     ) -> Tensor:
-        """As the memory's."""
+        """As the memory's; timed."""
         if not self._cuda:
             (q, k), norm_rope = norm_rope(q, k), None
         begin = self._mark()
@@ -124,7 +124,7 @@ class TimedMemory:
     def attend_prompt(
         self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention
     ) -> Tensor:
-        """As the memory's; not measured."""
+        """As the memory's; not timed."""
         return self._memory.attend_prompt(layer, q, k, v, clock, dense)
 
     def take(self) -> float:

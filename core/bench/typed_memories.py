@@ -32,7 +32,7 @@ class BenchPolicy:
 
 
 def parse_policies(texts: list[str] | tuple[str, ...]) -> tuple[BenchPolicy, ...]:
-    """Raises DummyForcingError for a policy that cannot be, or that is named twice."""
+    """Raises DummyForcingError for a policy that is invalid or named twice."""
     policies = tuple(BenchPolicy(text, parse_policy(text)) for text in texts)
     for index, policy in enumerate(policies):
         if policy.memory in [other.memory for other in policies[:index]]:
@@ -41,9 +41,9 @@ def parse_policies(texts: list[str] | tuple[str, ...]) -> tuple[BenchPolicy, ...
 
 
 def parse_policy(text: str) -> MemoryConfig:
-    """One memory: what is kept, then with a + before each how that is held and read.
+    """One memory: what is kept, then how that is held and how it is read, each after a +.
 
-    Raises DummyForcingError for anything that is none.
+    Raises DummyForcingError for any other text.
     """
     kept, *added = text.split("+")
     try:
@@ -61,13 +61,13 @@ def parse_policy(text: str) -> MemoryConfig:
 
 
 def _parse(known: dict[str, type[Method]], text: str) -> Method:
-    """A method and its values, with colons between; raises KeyError or ValueError for what is none."""
+    """A method and its values, separated by colons; raises KeyError or ValueError for any other text."""
     name, *values = text.split(":")
     return known[name].from_bench(values)
 
 
 def _added() -> dict[str, tuple[str, type[Method]]]:
-    """What may follow a +, by the name that is typed: the slot that it fills, and the method."""
+    """What may follow a +: for each name that can be typed, the slot that it fills and the method."""
     return {
         method.typed(): (slot, method)
         for slot in _ADDED_SLOTS
@@ -77,11 +77,11 @@ def _added() -> dict[str, tuple[str, type[Method]]]:
 
 
 def with_roles(memory: MemoryConfig, layers: int, heads: int, seed: int) -> MemoryConfig:
-    """The memory with roles given where it would measure them.
+    """The memory with drawn roles if it would measure them.
 
-    Random weights have no dummy heads, and history that was never computed cannot be scored. Half of the heads that
-    are no dummies become sink heads, half neighbor heads, about what published models show; which is which is drawn
-    over all layers, as head programming may put them anywhere.
+    Random weights have no dummy heads, and a history that was never computed cannot be scored. Of the heads that
+    are not dummies, half become sink heads and half neighbor heads, about what published models show. Roles are
+    drawn over all layers at once, since head programming may put them anywhere.
     """
     keep = memory.keep
     if not keep.needs_measurement:

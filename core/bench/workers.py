@@ -1,7 +1,7 @@
-"""Other programs on the same weights: a process of its own that makes a clip whenever it is asked to.
+"""Other programs on the same weights, each a worker process that makes a clip whenever it is asked to.
 
-Their Python and their packages do not mix with ours. The worker reads one JSON object a line from stdin and answers
-with one a line on stdout: {"clip": setting} builds the model, answered with {"name": program and versions};
+So their Python and their packages do not mix with ours. A worker reads one JSON object per line from stdin and
+answers each with one on stdout: {"clip": setting} builds the model, answered with {"name": program and versions};
 {"run": n} makes the clip once, answered with {"seconds": s, "kv_bytes": b or null}.
 """
 
@@ -73,7 +73,7 @@ class WorkerSubject:
             self._errors.seek(0)
             said = self._errors.read().decode(errors="replace").strip().splitlines()
             reason = said[-1] if said else "it said nothing"
-            raise DummyForcingError(f"{self.name} cannot be measured along: {reason}") from error
+            raise DummyForcingError(f"{self.name} cannot be measured: {reason}") from error
 
 
 def clip_request(setting: BenchSetting, weights: Path) -> dict[str, Any]:
@@ -98,12 +98,12 @@ def host_command(comfyui: Path, python: Path | None) -> list[str | Path]:
         raise DummyForcingError(f"there is no ComfyUI in {comfyui}; give --host the folder with its main.py")
     own = (comfyui / folder / "bin" / "python" for folder in (".venv", "venv"))
     python = python or next((path for path in own if path.is_file()), Path(sys.executable))
-    # Isolated: the folder of the script has a types.py, which would hide that of Python.
+    # Isolated: the folder of the script has a types.py, which would hide Python's own.
     return [python, "-I", _ROOT / "nodes" / "host" / "bench_host.py", comfyui.resolve()]
 
 
 def peer_command(checkout: Path, cuda: bool) -> list[str | Path]:
-    """How to run the Dummy Forcing authors' code; raises DummyForcingError where that cannot be."""
+    """How to run the Dummy Forcing authors' code; raises DummyForcingError where it cannot run."""
     if not (checkout / "wan" / "modules" / "dummyforcing.py").is_file():
         raise DummyForcingError(
             f"{checkout} is no checkout of the Dummy Forcing authors' code; clone csguoh/DummyForcing and give its "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _FONT_SIZE = 14
 _TITLE, _BAR, _GAP, _MARGIN, _INDENT = 24, 20, 4, 18, 8  # pixels
-_LEFT, _RIGHT = 52, 190  # around the bars, as the charts have it
+_LEFT, _RIGHT = 52, 190  # pixels beside the bars, as in the charts
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarGroup:
-    """Bars of one scale under a title, some of them missing; each place has its colour in all groups."""
+    """Bars on one scale under a title; None is a missing bar. A place has the same colour in all groups."""
 
     title: str
     bars: tuple[Bar | None, ...]
     note: str = ""
-    """Beside the bars."""
+    """Shown at the right end of the title's line."""
 
 
 def draw_bars(groups: Sequence[BarGroup], width: int) -> Image.Image:
-    """Groups of at least one bar, one below the other."""
+    """Draw groups, one below the other; each has at least one bar."""
     from PIL import ImageDraw
 
     heights = [_MARGIN + _TITLE + sum(map(bool, group.bars)) * (_BAR + _GAP) for group in groups]
@@ -58,7 +58,7 @@ def draw_bars(groups: Sequence[BarGroup], width: int) -> Image.Image:
 def _draw_bar(
     draw: ImageDraw.ImageDraw, y: int, end: int, bar: Bar, share: float, colour: tuple[int, int, int]
 ) -> None:
-    """The name goes into the bar, or behind one that is too short for it."""
+    """Draw a bar with its name inside, or to the right of a bar that is too short for it."""
     text, middle, length = font(_FONT_SIZE), y + _BAR / 2, round(share * (end - _LEFT))
     draw.rectangle([_LEFT, y, end, y + _BAR], fill=GRID)
     draw.rectangle([_LEFT, y, _LEFT + max(1, length), y + _BAR], fill=colour)

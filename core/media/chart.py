@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
 _WIDTH, _HEIGHT = 900, 240  # pixels of a panel
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 190, 34, 34  # of them around the plot, more where names need it
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 190, 34, 34  # pixels around the plot; more on the right for long names
 COLOURS = ((240, 120, 90), (110, 190, 250), (160, 220, 120), (230, 200, 90), (200, 150, 240), (150, 160, 170))
 TEXT, GRID = (226, 230, 236), (60, 64, 72)
 _FONT_SIZE = 14
@@ -20,7 +20,7 @@ _FONT_SIZE = 14
 
 @dataclass(frozen=True)
 class Line:
-    """A named line through points (x, y); colour: its own, if any."""
+    """A named line through points (x, y). colour: None takes the colour of its place in the panel."""
 
     name: str
     points: tuple[tuple[float, float], ...]
@@ -29,7 +29,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """A titled plot; lines of the same place have the same colour in all panels. y_range: its own, if any."""
+    """A titled plot. Lines of one place have the same colour in all panels. y_range: None for the common one."""
 
     title: str
     lines: tuple[Line, ...]
@@ -37,7 +37,7 @@ class Panel:
 
 
 def draw_panels(panels: Sequence[Panel], x_label: str, y_range: tuple[float, float]) -> Image.Image:
-    """Panels one below the other, on common axes but where they bring their own."""
+    """Draw panels one below the other, on common axes except where a panel has its own y_range."""
     from PIL import ImageDraw
 
     named = max(font(_FONT_SIZE).getlength(line.name) for panel in panels for line in panel.lines)

@@ -1,4 +1,4 @@
-"""How far two clips are apart over time, added up piece by piece."""
+"""How much two clips differ over time, measured piece by piece."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _PEAK = 255
 
 @dataclass(frozen=True)
 class ClipQuality:
-    """What was found in the frames so far; without any, means are nan.
+    """How much the frames so far differ; PSNR and SSIM are nan if there were none.
 
     Attributes:
         frames: how many were compared.
-        psnr: of the clip, dB: of the mean squared error, not the mean of the frames' PSNR. inf if all are equal.
+        psnr: of the whole clip in dB, from its mean squared error, not the mean of the frames' PSNR; inf if all
+            frames are equal.
         ssim: mean over frames.
-        worst_frame, worst_ssim: the first frame of the least SSIM.
-        point_frames: frames that a point of the curves stands for; of the last perhaps fewer.
-        psnr_curve, ssim_curve: the lowest of each such stretch, at most `MOST_POINTS`, so that one bad frame in
-            an hour is seen.
+        worst_frame, worst_ssim: the first frame with the lowest SSIM, and that SSIM.
+        point_frames: frames that each point of the curves stands for; the last point may stand for fewer.
+        psnr_curve, ssim_curve: the lowest value in each such stretch of frames, at most `MOST_POINTS` values, so
+            that one bad frame in an hour is seen.
     """
 
     frames: int
@@ -41,14 +42,14 @@ class QualityMeter:
     """Takes two clips of uint8 frames piece by piece; its memory does not grow with their length."""
 
     def __init__(self, most_points: int = MOST_POINTS):
-        """most_points: of a curve; even."""
+        """most_points: the most points that a curve may have; an even number."""
         self._frames = 0
         self._squared_error = self._ssim = 0.0
         self._worst = (math.inf, 0)  # SSIM, frame
         self._curves = LowestOverTime(most_points), LowestOverTime(most_points)
 
     def add(self, a: Tensor, b: Tensor) -> None:
-        """The next frames [T, H, W, 3] of both, uint8."""
+        """Compare the next frames of both clips, uint8 [T, H, W, 3]."""
         errors = squared_errors(a, b, _PEAK).tolist()
         similar = ssim_per_frame(a, b, _PEAK).tolist()
         for error, ssim in zip(errors, similar, strict=True):
@@ -61,7 +62,7 @@ class QualityMeter:
 
     @property
     def quality(self) -> ClipQuality:
-        """Of the frames so far."""
+        """How much the frames so far differ."""
         count = self._frames
         return ClipQuality(
             frames=count,
@@ -76,7 +77,10 @@ class QualityMeter:
 
 
 class LowestOverTime:
-    """The lowest of each of at most `most` equal stretches of a series; stretches double when they are too many."""
+    """The lowest value in each stretch of a series.
+
+    Stretches are equally long; their length doubles whenever there would be more than `most`.
+    """
 
     def __init__(self, most: int):
         """most: an even number."""
@@ -84,15 +88,15 @@ class LowestOverTime:
         self._count = 0
         self._lowest: list[float] = []
         self.width = 1
-        """Values of a stretch; the last may have fewer."""
+        """Values in a stretch; the last stretch may have fewer."""
 
     @property
     def lowest(self) -> tuple[float, ...]:
-        """One value of each stretch."""
+        """One value for each stretch."""
         return tuple(self._lowest)
 
     def add(self, value: float) -> None:
-        """The next value."""
+        """Add the next value."""
         if self._count == self._most * self.width:
             pairs = zip(self._lowest[::2], self._lowest[1::2], strict=True)
             self._lowest, self.width = [min(pair) for pair in pairs], 2 * self.width

@@ -1,4 +1,4 @@
-"""Clips that are read frame by frame, so that their length does not count; files are in file_clip.py."""
+"""Clips read frame by frame, so that they may have any length; file_clip.py has those in files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .frames import check_frames, resize, to_bytes
 _HALF = Fraction(1, 2)
 MOST_FRAMES = 16
 MOST_BYTES = 64 * 2**20
-"""A piece of `Pairs` has at most so many frames, and bytes if it has more than one frame."""
+"""Limits of a piece of `Pairs`; a single frame may have more bytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A frame and when it is on the screen, both ends in seconds from the clip's first frame.
+    """A frame and when it is on the screen: from `time` to `end`, in seconds since the clip's first frame.
 
-    `pixels` makes it uint8 [height, width, 3]; whoever passes over a frame need not call it.
+    `pixels` converts it to uint8 [height, width, 3]; a caller that skips the frame need not call it.
     """
 
     time: Fraction
@@ -35,10 +35,10 @@ class Shown:
 
 
 class Clip(Protocol):
-    """Frames of one size; iterating gives each as uint8 [height, width, 3], from the first on every time.
+    """Frames of one size. Every iteration starts at the first frame and gives uint8 [height, width, 3] for each.
 
-    `frame_rate` is the mean in frames a second, None where there is none; `frames` is None where counting would
-    mean to decode them; `sound` is whether there is any.
+    `frame_rate` is the mean in frames a second, None if the clip has none. `frames` is their number, None where
+    counting would mean decoding them. `sound` is whether the clip has sound.
     """
 
     width: int
@@ -75,10 +75,11 @@ class PictureClip:
 
 
 class AtRate:
-    """A clip at another frame rate: each frame is what is on the screen in the middle of its time.
+    """A clip at another frame rate: each new frame is what the clip shows halfway through the new frame's time.
 
-    So a clip keeps its speed, and its length to half a frame, be its own rate constant or variable. One that has
-    the rate already stays as it is, however its stamps were rounded. At least one frame comes out.
+    So the clip keeps its speed, and its length to within half a frame, whether its own rate is constant or
+    variable. A clip that has the rate already stays as it is, however its time stamps were rounded. At least one
+    frame comes out.
 
     `changed` is whether any frame so far was repeated or left out.
     """
@@ -109,9 +110,9 @@ class AtRate:
 
 
 class Pairs:
-    """Frames of two clips side by side, as far as both go, in pieces of bounded size; b is scaled to a's size.
+    """Frames of two clips in step until one of them ends, in pieces of bounded size; b is scaled to a's size.
 
-    Iterating gives (a, b), uint8 [T, H, W, 3] each. After that `goes_on` names the clip that is longer, if one is.
+    Iterating gives (a, b), uint8 [T, H, W, 3] each. After that `goes_on` names the longer clip, if one is longer.
     """
 
     def __init__(self, a: Clip, b: Clip):

@@ -1,4 +1,4 @@
-"""A comparison of two clips as a picture: PSNR and SSIM over time, and what making each has cost."""
+"""A comparison of two clips as a picture: PSNR and SSIM over time, and what making each clip cost."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .drawing import blank
 if TYPE_CHECKING:
     from PIL import Image
 
-_STEP = 10  # dB: where the axis begins and ends
-_CURVE, _MEAN = COLOURS[2], COLOURS[5]  # not those of the bars, which are of one clip each
+_STEP = 10  # dB; the PSNR axis begins and ends at multiples of it
+_CURVE, _MEAN = COLOURS[2], COLOURS[5]  # not the colours of the bars, each of which stands for one clip
 
 
 def draw_comparison(
     quality: ClipQuality, labels: tuple[str, str], frame_rate: float, costs: Sequence[BarGroup]
 ) -> Image.Image:
-    """Curves of at least one frame, and bars below them if there are any; labels: of the clips."""
+    """Draw the curves of at least one frame, and below them the bars, if any; labels: the clips' names."""
     each = "each frame" if quality.point_frames == 1 else f"lowest of {quality.point_frames} frames"
     panels = [
         Panel(
@@ -57,17 +57,17 @@ def _psnr_title(quality: ClipQuality, labels: tuple[str, str]) -> str:
 
 
 def describe_psnr(value: float) -> str:
-    """dB in words; equal frames are infinitely alike."""
+    """A PSNR in words; an infinite one means that the frames are equal."""
     return "equal" if math.isinf(value) else f"{value:.2f} dB"
 
 
 def _psnr_range(quality: ClipQuality) -> tuple[float, float]:
-    """Whole steps around what there is; equal frames lie on the upper edge."""
+    """Multiples of `_STEP` around the finite values; equal frames lie on the upper edge."""
     finite = [value for value in quality.psnr_curve if not math.isinf(value)] or [0.0]
     low = max(0, math.floor(min(finite) / _STEP) * _STEP)
     return low, max(math.ceil(max(finite) / _STEP) * _STEP, low + _STEP)
 
 
 def _ssim_range(quality: ClipQuality) -> tuple[float, float]:
-    """A tenth below the least."""
+    """From the lowest value, rounded down to a tenth and at most 0.9, to 1."""
     return min(0.9, math.floor(10 * quality.worst_ssim) / 10), 1.0

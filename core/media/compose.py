@@ -30,7 +30,7 @@ def side_by_side(clips: Sequence[Tensor], labels: Sequence[str], scale: int = 1,
         float32 [frames, H, W, 3] in [0, 1] on the CPU.
 
     Raises:
-        DummyForcingError: no clips, other counts of labels or frames, scale < 1 or gap < 0.
+        DummyForcingError: no clips, not one label for each, unequal frame counts, scale < 1 or gap < 0.
     """
     _check_side_by_side(clips, labels, scale, gap)
     enlarged = [_enlarge(to_unit(clip), scale) for clip in clips]

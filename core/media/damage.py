@@ -1,4 +1,4 @@
-"""Telling a file that is cut short or damaged from one that has come to its end."""
+"""Tells a file that is cut short or damaged from one that simply ends."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from .formats import import_av
 
 REMEDY = "copy or download the file again"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_HEAD_BYTES = 4096  # of a Matroska file, more than its first header has
+_HEAD_BYTES = 4096  # read from the start of a file; the first header of a Matroska file is shorter
 _BOXES = (b"mdat", b"moov", b"moof")
 
 
 def decoded(container: Any, stream: Any, name: str, short: bool, whole: bool) -> Iterator[Any]:
-    """Decoded frames of a stream from where the container stands.
+    """Decode a stream's frames from the container's current position on.
 
     Args:
-        name: the beginning of messages.
-        short: as `is_short` says.
-        whole: whether the container stands at its beginning.
+        name: what messages call the file.
+        short: whether the file is cut short, as `is_short` finds out.
+        whole: whether the container is at its beginning.
 
     Raises:
-        DummyForcingError: behind the last frame that can be decoded, if there should be more.
+        DummyForcingError: after the last frame that can be decoded, if there should be more.
     """
     av = import_av()
     frames = 0
@@ -34,12 +34,12 @@ def decoded(container: Any, stream: Any, name: str, short: bool, whole: bool) ->
                 yield frame
     except av.error.InvalidDataError as error:
         raise _damaged(stream, name, frames if whole else None) from error
-    if short and not (whole and frames == stream.frames):  # what is missing may be sound
+    if short and not (whole and frames == stream.frames):  # if all frames came, only audio is missing
         raise _damaged(stream, name, frames if whole else None)
 
 
 def is_short(file: BinaryIO) -> bool:
-    """Whether an MP4 or Matroska file has fewer bytes than it says; of a file that stands at its beginning."""
+    """Whether an MP4 or Matroska file has fewer bytes than its headers say; `file` must be at its beginning."""
     head = file.read(_HEAD_BYTES)
     size = file.seek(0, 2)
     if head.startswith(_EBML):
@@ -49,13 +49,13 @@ def is_short(file: BinaryIO) -> bool:
 
 
 def _lacks_bytes(file: BinaryIO, size: int) -> bool:
-    """Whether a box of an MP4 ends behind the file (ISO/IEC 14496-12, section 4.2)."""
+    """Whether a box of an MP4 reaches beyond the end of the file (ISO/IEC 14496-12, section 4.2)."""
     at = 0
     while at < size:
         file.seek(at)
         header = file.read(16)
         length = int.from_bytes(header[8:16] if header[:4] == b"\0\0\0\1" else header[:4], "big")
-        if length < 8:  # up to the end, or no box
+        if length < 8:  # it reaches to the end of the file, or is no box
             return False
         at += length
         if at > size:
@@ -64,7 +64,7 @@ def _lacks_bytes(file: BinaryIO, size: int) -> bool:
 
 
 def _segment_end(head: bytes) -> int | None:
-    """Where a Matroska file's segment ends, None if it does not say so (RFC 9559, section 5.1)."""
+    """Where a Matroska file's segment ends, None if it does not say (RFC 9559, section 5.1)."""
     size, at = _number(head, len(_EBML))
     at += size or 0
     if head[at : at + len(_SEGMENT)] != _SEGMENT:
@@ -74,7 +74,7 @@ def _segment_end(head: bytes) -> int | None:
 
 
 def _number(data: bytes, at: int) -> tuple[int | None, int]:
-    """An EBML size (RFC 8794, section 4), None if unknown, and where it ends."""
+    """The EBML size that begins at `at` (RFC 8794, section 4), None if unknown, and where its bytes end."""
     length = 9 - data[at].bit_length() if at < len(data) else 1
     most = (1 << 7 * length) - 1
     value = int.from_bytes(data[at : at + length], "big") & most

@@ -28,8 +28,8 @@ def blank(width: int, height: int) -> Image.Image:
 def label_strip(labels: Sequence[str], widths: Sequence[int], gap: int) -> Tensor:
     """uint8 [strip height, sum of widths and gaps, 3]: each label centred over its column.
 
-    One size for all: a tenth of the narrowest column, or as little as two thirds of that to fit the longest
-    label; one that is still too long is cut short. The strip's height follows from `widths` alone.
+    All labels have one font size: a tenth of the narrowest column, or as little as two thirds of that to fit the
+    longest label. A label that is still too long is cut short. The strip's height follows from `widths` alone.
     """
     labels = [" ".join(label.split()) for label in labels]
     largest = _font_size(min(widths) // 10)

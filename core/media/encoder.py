@@ -1,6 +1,6 @@
 """Frames in, file out: the PyAV side of the video writer.
 
-Keeps no frame of its own; FFmpeg's encoders look a few dozen frames ahead, whatever the length.
+Nothing here keeps frames; FFmpeg's encoders hold a few dozen to look ahead, however long the video is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LIMITED_RANGE = 1
 
 
 class Encoder:
-    """One open file. `add` frames, then `close`; `width` and `height` are those of the frames to come."""
+    """One open file. `add` frames, then `close`; `width` and `height` are the size of these frames."""
 
     def __init__(
         self, path: Path, target: FileFormat, fps: Fraction, size: tuple[int, int], options: dict[str, str]
@@ -94,7 +94,7 @@ class Encoder:
         return convert
 
     def _palettes(self) -> Convert:
-        """RGB to 256 colours chosen anew for every frame: right to a level where there are no more."""
+        """RGB to 256 colours chosen anew for every frame; a frame of no more colours is exact to one level."""
         av = import_av()
         graph = av.filter.Graph()
         size = {"width": self.width, "height": self.height}

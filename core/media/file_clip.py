@@ -22,20 +22,20 @@ from .frame_times import mean_rate, stamped
 from .pixels import pixels_of
 
 _USUAL_RATE = Fraction(25)
-"""Of a file that says nothing about its rate, as FFmpeg has it."""
+"""Frames a second assumed for a file that does not say its rate, as in FFmpeg."""
 
 
 class FileClip:
-    """A video file, whole or from `start` on for `duration`, both in seconds; a duration of 0 is up to the end.
+    """A video file from `start` on for `duration`, both in seconds; a duration of 0 means up to the end.
 
-    Times are counted from the first frame that comes out of the file: in many files it has another stamp than 0.
-    Frames come upright and with the colours that the file says. `sound` is whether there is any.
+    Times are counted from the first frame that can be decoded, since its time stamp is not 0 in many files.
+    Frames come upright and with the colours that the file specifies. `sound` is whether the file has sound.
 
     Args:
         source: a path or the file's bytes.
 
     Raises:
-        DummyForcingError: no such file, or no video in it; from the iterator for one that is damaged later on.
+        DummyForcingError: no such file, or no video in it; while iterating, if it is damaged further on.
     """
 
     def __init__(self, source: str | os.PathLike[str] | io.BytesIO, start: float = 0.0, duration: float = 0.0):
@@ -47,7 +47,7 @@ class FileClip:
             self._size, self._tick = (stream.width, stream.height), stream.time_base
             self._named = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
             self._first = next((frame.pts for frame in container.decode(stream)), None)
-        first = next(iter(self), None)  # a rotated one has another size than the stream says
+        first = next(iter(self), None)  # a rotated frame has another size than the stream says
         if first is None:
             raise DummyForcingError(
                 f"{self._name} holds no frames; choose another file or another part of the video"
@@ -56,11 +56,11 @@ class FileClip:
 
     @cached_property
     def frame_rate(self) -> Fraction | None:
-        """Of the whole file, on average; by its time stamps if it has them, since headers often guess."""
+        """Mean frames a second of the whole file, by its time stamps if it has them, as headers often guess."""
         with self._opened() as (container, stream):
             packets = [packet for packet in container.demux(stream) if packet.size and not packet.is_corrupt]
         stamps = [packet.pts for packet in packets if not packet.is_discard]
-        if self._short or not stamps or None in stamps:  # of a cut file some are never decoded
+        if self._short or not stamps or None in stamps:  # some packets of a cut file are never decoded
             return self._named[-1] if self._named else None
         return mean_rate(stamps, self._tick, self._named)
 
@@ -86,7 +86,7 @@ class FileClip:
         return Shown(time - first, end - first, partial(pixels_of, frame, *self._size))
 
     def _ticks(self, seconds: float) -> Fraction:
-        """Seconds as whole ticks, rounded down: so that 1/3 s means the frame that a file stamps with 333 ms."""
+        """Seconds rounded down to whole ticks, so that 1/3 s means the frame that a file stamps with 333 ms."""
         return math.floor(Fraction(seconds) / self._tick) * self._tick
 
     @property
@@ -94,12 +94,12 @@ class FileClip:
         return 1 / (self._named[-1] if self._named else _USUAL_RATE)
 
     def _from(self, begin: Fraction) -> Iterator[tuple[Any, Fraction]]:
-        """Decoded frames from `begin` on, with their times in seconds since the first of the file."""
+        """Decoded frames from `begin` on, with their times in seconds since the file's first frame."""
         with contextlib.closing(self._sought(begin) or self._decoded()) as frames:
             yield from ((frame, time) for frame, time in frames if time >= begin)
 
     def _sought(self, begin: Fraction) -> Iterator[tuple[Any, Fraction]] | None:
-        """From the key frame before `begin` on; None where the file cannot be entered there."""
+        """Decoded frames from the key frame before `begin` on; None if the file cannot be entered there."""
         if not begin or self._first is None:
             return None
         frames = self._decoded(begin)
@@ -132,24 +132,24 @@ class FileClip:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Any, Any]]:
         av = import_av()
-        # A reader of its own: of two that share a place in the bytes, both would read nonsense.
+        # A reader of its own: two readers that shared one position in the bytes would both read nonsense.
         given = self._source
         source = io.BytesIO(given.getvalue()) if isinstance(given, io.BytesIO) else str(given)
         try:
             with av.open(source) as container:
                 stream = next(iter(container.streams.video), None)
-                if stream is None and not any(each.codec_context for each in container.streams):  # an MP4's index
+                if stream is None and not any(each.codec_context for each in container.streams):  # no MP4 index
                     raise DummyForcingError(f"{self._name} is cut short or damaged: its index is missing; {REMEDY}")
                 if stream is None:
                     raise DummyForcingError(f"{self._name} holds no video; choose another file")
-                # Not thread_type "AUTO", with which PyAV 18 ends at damage without a word.
+                # Not thread_type "AUTO": with it PyAV 18 ends at damaged data without an error.
                 yield container, stream
         except (OSError, av.error.FFmpegError) as error:
             raise DummyForcingError(f"cannot read {self._name}: {error}; check the path and the file") from error
 
 
 def _chained(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    """Closing it closes the rest."""
+    """`first`, then `rest`; closing the chain closes `rest`, too."""
     with contextlib.closing(rest):
         yield first
         yield from rest

@@ -90,7 +90,7 @@ def import_av() -> ModuleType:
     """PyAV, which this package needs only to read and write video files, or `DummyForcingError`."""
     try:
         import av
-        import numpy  # noqa: F401  PyAV takes frames as arrays and imports it when the first one comes
+        import numpy  # noqa: F401  PyAV takes frames as arrays and imports NumPy with the first one
     except ImportError as error:
         raise DummyForcingError(
             f"reading and writing video files needs PyAV and NumPy ({error}); run: pip install av numpy"

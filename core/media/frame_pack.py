@@ -1,4 +1,4 @@
-"""Frames of a chunk as JPEG files in one: what a browser can draw at once, frame by frame.
+"""The frames of a chunk as JPEG files packed into one, which a browser can draw at once, frame by frame.
 
     uint32 count, uint32 size of each file, the files; little endian
 
@@ -22,7 +22,8 @@ _FULL_COLOUR = 90
 def encode_jpegs(frames: Tensor, quality: int = QUALITY) -> list[bytes]:
     """Each of frames [T, H, W, 3], float in [0, 1] or uint8, as a JPEG file.
 
-    From a quality of 90 on colour has the resolution of light, and a block of 8 x 8 pixels depends on no other.
+    From a quality of 90 on, colour has the same resolution as brightness, and no block of 8 x 8 pixels depends on
+    another.
     """
     from PIL import Image
 

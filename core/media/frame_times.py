@@ -8,17 +8,17 @@ from fractions import Fraction
 from typing import Any
 
 MOST_DENOMINATOR = 1001
-"""Of a rate that no header names: enough for 24000/1001."""
+"""The largest denominator of a rate that no header names; enough for 24000/1001."""
 
 
 def stamped(frames: Iterable[Any], tick: Fraction, period: Fraction) -> Iterator[tuple[Any, Fraction]]:
     """Decoded frames with their times in seconds since the first of them.
 
-    A frame without a stamp (raw streams have none), or with one that does not come after the one before, follows
-    after `period`.
+    A frame without a stamp (raw streams have none), or with one no later than the frame before, comes `period`
+    after that frame.
 
     Args:
-        frames: have a `pts` in ticks, or None.
+        frames: their `pts` is in ticks, or None.
         tick, period: seconds.
     """
     first = time = None
@@ -34,13 +34,13 @@ def stamped(frames: Iterable[Any], tick: Fraction, period: Fraction) -> Iterator
 def mean_rate(stamps: Sequence[int], tick: Fraction, named: Sequence[Fraction]) -> Fraction | None:
     """Frames a second on average.
 
-    Stamps are rounded to ticks (1/100 s in a GIF), so several rates may fit them: the first that the file names if
-    it does, else a whole number, else another that the file names, else what the stamps say themselves.
+    Stamps are rounded to ticks (1/100 s in a GIF), so several rates may fit them. The first rate that the file
+    names is taken if it fits, else a whole number, else another rate that the file names, else that of the stamps.
 
     Args:
         stamps: of all frames, in ticks; in any order.
         tick: seconds.
-        named: rates that the file names, most trusted first; maybe none.
+        named: rates that the file names, most trusted first; may be empty.
     """
     gaps, span = len(stamps) - 1, max(stamps, default=0) - min(stamps, default=0)
     if gaps < 1 or not span:

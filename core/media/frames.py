@@ -50,7 +50,7 @@ def pad_to(frame: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize(frames: Tensor, height: int, width: int) -> Tensor:
-    """Frames uint8 [T, h, w, 3] scaled to another size, bicubic; fewer pixels average what they stand for."""
+    """Frames uint8 [T, h, w, 3] scaled to another size, bicubic; scaling down averages pixels."""
     if frames.shape[1:3] == (height, width):
         return frames
     planes = frames.movedim(-1, 1).float()

@@ -10,17 +10,17 @@ from ..errors import DummyForcingError
 from .clips import PictureClip
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
-"""Pillow's names. It takes some video files for pictures, too, and cannot read them; FFmpeg reads GIFs."""
+"""Pillow's names. Left to itself, it takes some videos for pictures that it cannot read; FFmpeg reads GIFs."""
 
 _BYTES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Pillow's modes of up to 8 bits a channel; it clips what has more where it makes RGB of it, FFmpeg does not."""
+"""Pillow's modes of up to 8 bits a channel. It clips deeper ones when it converts to RGB; FFmpeg does not."""
 
 
 def open_picture(path: Path) -> PictureClip | None:
-    """The picture in a file; None if it is none of up to 8 bits: a video, an animation, nothing at all.
+    """The picture in a file; None for anything else: a video, an animation, more than 8 bits a channel, no file.
 
     Raises:
-        DummyForcingError: a picture that is damaged, or no Pillow.
+        DummyForcingError: the picture is damaged, or Pillow is missing.
     """
     try:
         import numpy as np
@@ -29,7 +29,7 @@ def open_picture(path: Path) -> PictureClip | None:
         raise DummyForcingError(f"reading pictures needs Pillow ({error}); run: pip install pillow") from error
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            # In an MPO, what phones write, the other pictures are views or depths of the first.
+            # In an MPO, which phones write, the other pictures are views or depth maps of the first.
             moving = image.format != "MPO" and getattr(image, "n_frames", 1) > 1
             if moving or image.mode not in _BYTES:
                 return None

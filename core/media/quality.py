@@ -1,4 +1,4 @@
-"""How far two clips are apart: PSNR in decibels and SSIM."""
+"""How much two clips differ: PSNR in decibels and SSIM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import DummyForcingError
 from .frames import check_frames
 
 WINDOW = 11
-"""Pixels of SSIM's window, each way: frames are at least as large."""
+"""Width and height of SSIM's window in pixels; frames must be at least as large."""
 _SIGMA, _K1, _K2 = 1.5, 0.01, 0.03
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -51,8 +51,8 @@ def ssim_per_frame(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
 
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity",
     2004, section III: an 11 x 11 Gaussian window of sigma 1.5, K1 0.01, K2 0.03, the mean over all windows that lie
-    in the frame as a whole. Like theirs it is of grey pictures: of the luma 0.299 R + 0.587 G + 0.114 B. Large
-    frames are not scaled down first, which the authors' code advises for viewing from afar.
+    entirely in the frame. Like theirs it compares grey pictures: the luma 0.299 R + 0.587 G + 0.114 B. The
+    authors' code advises scaling large frames down first, for viewing from afar; this function does not.
 
     Args:
         a, b: [frames, height, width, 3] of one shape, float or uint8, at least 11 x 11 pixels.
@@ -62,7 +62,7 @@ def ssim_per_frame(a: Tensor, b: Tensor, peak: float = 1.0) -> Tensor:
         1 for equal frames; at least -1.
 
     Raises:
-        DummyForcingError: as `psnr`, and for frames that are no RGB or too small.
+        DummyForcingError: as `psnr`, and for frames that are not RGB or are too small.
     """
     _check(a, b, peak)
     check_frames(a)
@@ -93,12 +93,12 @@ def _squared_error(a: Tensor, b: Tensor) -> float:
 
 
 def _luma(frame: Tensor, peak: float) -> Tensor:
-    """[H, W] in units of the peak."""
+    """Luma [H, W] in units of the peak."""
     return (frame.float() / peak) @ torch.tensor(_LUMA, device=frame.device)
 
 
 def _ssim(x: Tensor, y: Tensor) -> float:
-    # Variances do not change with what is taken off; without the mean, fp32 has the digits for those of flat areas.
+    # Subtracting the mean leaves variances as they are and lets fp32 resolve the small ones of flat areas.
     base_x, base_y = x.mean(), y.mean()
     x, y = x - base_x, y - base_y
     mean_x, mean_y, xx, yy, xy = _window_means(torch.stack([x, y, x * x, y * y, x * y]))

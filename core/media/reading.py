@@ -1,4 +1,4 @@
-"""What people give a video to begin with or to be made from: one way to read it, and words for what it lost."""
+"""Pictures and videos that a video begins with or is made from: how they are read, and words for what is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .file_clip import FileClip
 from .pictures import open_picture
 
 LONGEST_SHOWN = 30
-"""Seconds for which a frame may stay: longer is a gap in the time stamps, for which it would be repeated."""
+"""Seconds that a frame may stay; anything longer is a gap in the time stamps that repeats would have to fill."""
 
 _LOOKS = 16  # frames between two looks at the free memory
 
@@ -34,10 +34,10 @@ class Reading:
     Attributes:
         given_frames: frames of the clip, as far as it was read.
         given_rate: its mean frames a second; None if it has none.
-        frames: frames that were made of them.
-        rate: frames a second of these; None where every frame was taken once.
+        frames: frames that were made from them.
+        rate: frames a second of the frames made; None where every frame was taken once.
         sound: whether the clip has sound, which is left out.
-        more: whether the clip goes on behind these frames.
+        more: whether the clip goes on after these frames.
     """
 
     given_frames: int
@@ -49,13 +49,13 @@ class Reading:
 
     @classmethod
     def whole(cls, clip: Clip, frames: int) -> Reading:
-        """Of a clip all of whose frames were taken as they are."""
+        """The reading of a clip whose frames were all taken as they are."""
         return cls(frames, clip.frame_rate, frames, None, clip.sound)
 
     def lost(self, used: int, keep: str) -> list[str]:
-        """In plain words what is not in the video as it was given; empty if nothing.
+        """What of the clip is left out or changed, in plain words; empty if nothing is.
 
-        used: so many of the frames, from the first on, go into the video. keep: what people set to keep all frames.
+        used: how many frames, from the first on, go into the video. keep: the option that keeps all frames.
         """
         found = []
         if self.rate is not None and (self.rate, self.frames) != (self.given_rate, self.given_frames):
@@ -75,7 +75,7 @@ class Reading:
         return found
 
     def counted(self, keep: str) -> Counted:
-        """Its frames for messages about a length; keep as of `lost`."""
+        """Its frames, for messages about a length; keep as in `lost`."""
         if self.rate is None:
             return Counted(count_frames(self.frames), 0, keep)
         given, made = (f"{float(rate):.4g} a second" for rate in (self.given_rate, self.rate))
@@ -99,18 +99,18 @@ def open_media(path: Path) -> Clip:
 
 
 def read_clip(clip: Clip, frame_rate: float | None, keep: str, most: int | None = None) -> tuple[Tensor, Reading]:
-    """A clip at a frame rate, by its time stamps, no further than it is used.
+    """Read a clip at a frame rate, by its time stamps, and no further than it is used.
 
     Args:
         frame_rate: frames a second; None takes every frame as it is, as for clips that have no rate.
-        keep: what people set for None.
-        most: so many frames are used at most; None for all.
+        keep: the option that sets None.
+        most: the most frames that are used; None for all.
 
     Returns:
         frames uint8 [frames, height, width, 3], and how they were read.
 
     Raises:
-        DummyForcingError: damaged, a gap in its time stamps, or more than fits into memory.
+        DummyForcingError: the clip is damaged, has a gap in its time stamps or does not fit into memory.
     """
     if frame_rate is None or clip.frame_rate is None:
         frames, more = _stacked(clip, clip, most)
@@ -138,23 +138,23 @@ def _stacked(clip: Clip, frames: Iterable[Tensor], most: int | None) -> tuple[Te
 def _goes_on(frames: Iterator[Tensor]) -> bool:
     try:
         return next(frames, None) is not None
-    except DummyForcingError:  # damage behind what is used
+    except DummyForcingError:  # damage after the frames that are used
         return True
 
 
 def _check_room(clip: Clip, frames: int, frame_bytes: int) -> None:
-    """Raise where so many frames are too much: they are there, stacked, and in float for the VAE."""
+    """Raise if there is no room for what these frames still need: a stacked copy, and a float one for the VAE."""
     need, free = frames * frame_bytes * (1 + torch.float32.itemsize), free_bytes(torch.device("cpu"))
     if free is not None and need > free:
         raise DummyForcingError(
-            f"the video goes on after {frames} frames of {clip.width} x {clip.height}, for which the VAE needs "
-            f"{format_bytes(need)}, and {format_bytes(free)} of memory are free; use a shorter or smaller video, "
-            "or make a shorter one of it"
+            f"the video is too long: its first {frames} frames of {clip.width} x {clip.height} already need "
+            f"{format_bytes(need)} to be encoded, and {format_bytes(free)} of memory are free; use a shorter or "
+            "smaller video, or make a shorter one from it"
         )
 
 
 class _Counted:
-    """A clip that counts the frames it has given and refuses one that would stay for very long."""
+    """A clip that counts the frames it has given and refuses one that would stay longer than `LONGEST_SHOWN`."""
 
     def __init__(self, clip: Clip, keep: str):
         self._clip, self._keep, self.passed = clip, keep, 0

@@ -41,9 +41,9 @@ class VideoWriter:
     or, with `keep_partial`, completes it with the frames written so far. `finish` may be called early.
 
     Args:
-        path: target; missing folders are made with the first frame and go again if the file does.
+        path: target; missing folders are made with the first frame, and removed again if the file is.
         fps: frames per second, at most 50 for .gif. WebM and GIF round each time stamp to 1/1000 and
-            1/100 s, the mean rate is kept.
+            1/100 s; the mean rate is kept.
         crf: constant rate factor, lower is better and larger: 1-51 for .mp4 (default 18), 0-63 for .webm
             (default 24); ignored for .gif, which has 256 colours per frame.
         keep_partial: keep a playable file when an exception ends the block.
@@ -70,7 +70,7 @@ class VideoWriter:
         self._options = encoder_options(crf, self._format)
         check_encoder(self._format)
         check_writable(self.path)
-        self._partial = hidden_sibling(self.path, self.path.suffix)  # FFmpeg goes by the suffix
+        self._partial = hidden_sibling(self.path, self.path.suffix)  # FFmpeg tells the format by the suffix
         self._new_folders: list[Path] = []
         self._encoder: Encoder | None = None
         self._frames_written = 0
@@ -85,7 +85,7 @@ class VideoWriter:
     def write(self, frames: Tensor) -> None:
         """Append frames [frames, height, width, 3], RGB, float in [0, 1] or uint8, on any device.
 
-        Floats outside [0, 1] are clamped. Chunks may have any length, also 0; the encoder sees the same frames.
+        Floats outside [0, 1] are clamped. Chunks may have any length, even 0; it does not affect the video.
         """
         if self._closed:
             raise DummyForcingError(f"{self.path} is closed; make a new VideoWriter to write more frames")
@@ -119,7 +119,7 @@ class VideoWriter:
             if keep:
                 self._publish()
             elif self._encoder is not None:
-                # The trailer of a file that is thrown away may well fail, on a full disk for one.
+                # Writing the trailer of a file that is thrown away may well fail, on a full disk for example.
                 with contextlib.suppress(OSError, import_av().error.FFmpegError):
                     self._encoder.close(flush=False)
         finally:
@@ -179,7 +179,7 @@ def read_video(path: str | os.PathLike[str]) -> tuple[Tensor, Fraction | None]:
 
     Returns:
         frames uint8 [frames, height, width, 3] RGB on the CPU, and the mean frames per second, None for a file that
-        says nothing about it. Sizes are those in the file: even for .mp4 and .webm.
+        says nothing about it. Sizes are those in the file, so they are even numbers for .mp4 and .webm.
 
     Raises:
         DummyForcingError: no such file, or no video in it.
