@@ -213,23 +213,24 @@ _PAGE = """\
 # FP8 linear layers, measured
 
 Light Forcing runs the linear layers of the blocks (q, k, v, o of both attentions, both layers of the feed-forward
-part) in FP8: e4m3 numbers, products by the tensor cores of Ada, Hopper and Blackwell GPUs. Here:
+part) in FP8: numbers in e4m3, multiplied by the tensor cores of Ada, Hopper and Blackwell GPUs. This package uses
+FP8 in three ways:
 
-* `dummy-forcing generate --fp8`, also for `profile` and `bench`: weights with a scale for each output channel,
-  activations quantised in every call with a scale for each token, `torch._scaled_mm` where the device and PyTorch
-  have it for such scales, else the same numbers multiplied in 16 or 32 bits (`kernels/fp8.py`). Weights are
-  quantised one by one while they are loaded, LoRAs merged before. A log line says which way it is, and so does the
-  report: "fp8" of "model".
+* `dummy-forcing generate --fp8`, also for `profile` and `bench`: weights have a scale for each output channel;
+  activations are quantised in every call, with a scale for each token. `torch._scaled_mm` multiplies them where the
+  device and PyTorch support such scales; elsewhere the same numbers are multiplied in 16 or 32 bits
+  (`kernels/fp8.py`). Weights are quantised one by one while they are loaded, after LoRAs have been merged. A log
+  line says which of the two products runs; in the report it is "fp8" under "model".
 * Load AR Video Model, `weight_dtype` fp8_scaled: ComfyUI's own quantised layers, so LoRA, offload and dynamic VRAM
-  work as usual. They know one scale a tensor for weights; without calibrated scales they quantise activations as
-  they are and cut them at ±448. LoRAs that ComfyUI applies are added to the quantised weights.
-* `dummy-forcing convert --dtype fp8` writes such a file for ComfyUI's own Load Diffusion Model node.
+  work as usual. These layers support one scale per tensor for weights; without calibrated scales they quantise
+  activations unscaled and cut them at ±448. LoRAs that ComfyUI applies are added to the quantised weights.
+* `dummy-forcing convert --dtype fp8` writes a file with such layers for ComfyUI's own Load Diffusion Model node.
 
-There was no GPU to measure on: nothing is said here about speed. Light Forcing reports 1.16 times end to end on an
-RTX 5090 and next to nothing on an H100 ([its table](references.md#light-forcings-fp8)).
+There was no GPU to measure on, so this page says nothing about speed. Light Forcing reports a speed-up of 1.16
+times end to end on an RTX 5090 and next to none on an H100 ([its table](references.md#light-forcings-fp8)).
 
 Made by `{command}` on {machine}, torch {torch}, products by
-{path}, {date}. Other work ran beside.
+{path}, {date}. Other work ran on the machine at the same time.
 
 ## What it says
 
@@ -238,8 +239,8 @@ Made by `{command}` on {machine}, torch {torch}, products by
 ## Videos
 
 {videos} videos a row ({prompts} prompts, {seeds} a prompt), {latents} latent frames each, the same noise in every
-row, dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: against fp32, with its
-standard error. PSNR: to that video.
+row, dense memory. Score: agreement with the prompt and the world's physics, 0 to 1. Loss: score lost against fp32,
+with its standard error. PSNR: against the fp32 video.
 
 | model | score | loss | PSNR, dB |
 |---|---|---|---|
@@ -247,7 +248,7 @@ standard error. PSNR: to that video.
 
 ## Weights
 
-Norm of the error over the norm, of the whole matrix and of the median output channel.
+Norm of the error divided by the norm of the weights: for the whole matrix, and for the median output channel.
 
 | weights | scale for | whole | median channel |
 |---|---|---|---|
@@ -255,8 +256,8 @@ Norm of the error over the norm, of the whole matrix and of the median output ch
 
 ## Outputs of layers
 
-Error of a layer's product, mean over the toy world's {layers} layers with the activations of a video. "Loud": of
-the one token that is {loud:,.0f} times as large as it was.
+Error of a layer's product, mean over the toy world's {layers} layers with the activations of a video.
+"Loud token": the error of one token that was made {loud:,.0f} times as large as it was.
 
 | scale of activations for | of weights for | all tokens | loud token |
 |---|---|---|---|
@@ -276,14 +277,15 @@ def says(results: dict) -> str:
         if name != "fp32"
     ]
     lines.append(
-        "For weights one scale a tensor is as good as one a channel, even where channels differ 30 times, but not "
-        "where they differ 30,000 times: e4m3 is a floating type, whose relative error does not depend on the "
-        "scale. That is why ComfyUI's own layers are used there and not ours."
+        "For weights, one scale per tensor is as good as one per channel even where channels differ by a factor of "
+        "30, but not where they differ by a factor of 30,000: e4m3 is a floating-point type, whose relative error "
+        "does not depend on the scale. That is why Load AR Video Model uses ComfyUI's own layers and not ours."
     )
     lines.append(
-        f"A layer's product is off by {ours['plain']:.1%} with scales a token, {host['plain']:.1%} ComfyUI's way. "
-        f"Tokens beyond ±448 are where they part: {ours['loud']:.1%} against {host['loud']:.0%}. Whether a "
-        "published checkpoint has such tokens was not measured; there was none on the machine."
+        f"A layer's product is off by {ours['plain']:.1%} with a scale per token and by {host['plain']:.1%} in "
+        f"ComfyUI's way. The two differ for tokens beyond ±448: {ours['loud']:.1%} against {host['loud']:.0%}. "
+        "Whether a published checkpoint has such tokens was not measured; no published checkpoint was on the "
+        "machine."
     )
     return "\n".join(f"* {line}" for line in lines)
 
