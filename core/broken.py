@@ -29,17 +29,17 @@ def check_chunk(latents: Tensor, chunk: int) -> None:
     if latents.is_meta or latents.isfinite().all():  # on the meta device there are no numbers
         return
     raise BrokenVideoError(
-        f"the model made NaN or infinite numbers of chunk {chunk}, which would be black; load the model "
+        f"the model produced NaN or infinite numbers in chunk {chunk}, which would be black; load the model "
         "in bfloat16 or float32 in place of float16, lower the LoRA strength and the CFG, or download the weights "
         "again"
     )
 
 
 def check_frames(frames: Tensor) -> Tensor:
-    """The frames [B, T, H, W, 3], in [0, 1] on the CPU, of a decoder; BrokenVideoError for NaN among them."""
+    """Return a decoder's frames [B, T, H, W, 3], in [0, 1] on the CPU; raise BrokenVideoError for NaN in them."""
     if frames.sum().isnan():
         raise BrokenVideoError(
-            "the decoder made NaN of latents that are right, which would be black; run the decoder in float32 "
+            "the decoder turned valid latents into NaN, which would be black; run the decoder in float32 "
             "(ComfyUI: --fp32-vae, command line: --dtype float32), or use another VAE or decoder"
         )
     return frames

@@ -1,4 +1,4 @@
-"""Which chunk and pass a running video is at, and its position: the only source of truth about this."""
+"""Which chunk and pass a running video has reached, and at which frame: the only source of truth about this."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class ChunkClock:
 
     @property
     def memory_chunk(self) -> int:
-        """Index of the chunk as the memory counts."""
+        """Index of the chunk, counted from `origin_chunk`."""
         return self.chunk - self.origin_chunk
 
     @property
     def memory_frame(self) -> int:
-        """First frame of the chunk as the memory counts."""
+        """First frame of the chunk, counted from `origin_frame`."""
         return self.start_frame - self.origin_frame

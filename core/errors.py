@@ -7,8 +7,7 @@ from typing import ClassVar
 
 
 class DummyForcingError(ValueError):
-    """Bad input: the message says in one line what is wrong, what was expected and, behind the last "; ", what to
-    do.
+    """Bad input: one line says what is wrong, what was expected and, after the last "; ", what to do.
 
     The CLI prints it and exits with code 2; nodes hand it to the host as is.
 
@@ -16,7 +15,7 @@ class DummyForcingError(ValueError):
         remedy_first: say what to do before what is wrong. Set by a host that shows the beginning of messages only.
     """
 
-    # Hosts show the module before the message: by its own name it would begin with the user's folders.
+    # Hosts show the module before the message; its real name would begin with the user's folders.
     __module__ = "dummy_forcing"
 
     remedy_first: ClassVar[bool] = False
@@ -35,14 +34,14 @@ class DummyForcingError(ValueError):
         return put_remedy_first(self.message) if self.remedy_first else self.message
 
     def __reduce__(self):
-        kind = type(self)  # pickle would look for it in `__module__`
+        kind = type(self)  # pickle would look for the class in `__module__`
         return _error, (kind._defined_in, kind.__name__, self.args), self.__dict__ or None
 
 
 def put_remedy_first(message: str) -> str:
-    """Turns "what is wrong; what to do" into "what to do: what is wrong"; leaves a message without a remedy."""
+    """Turn "what is wrong; what to do" into "what to do: what is wrong"; leave other messages as they are."""
     wrong, between, remedy = message.rpartition("; ")
-    if not between or remedy.count("(") != remedy.count(")"):  # it was in brackets, part of what is wrong
+    if not between or remedy.count("(") != remedy.count(")"):  # the "; " was in brackets, part of what is wrong
         return message
     return f"{remedy.removesuffix('.')}: {wrong}"
 

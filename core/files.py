@@ -1,4 +1,4 @@
-"""Reading text as editors save it; writing files: checked before the work begins, complete or not there at all."""
+"""Reads text as editors save it. Writes files completely or not at all, and checks beforehand that they can be."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16"
 
 def read_text(path: Path) -> str:
     """Read a text file as editors save it: UTF-8 with or without a byte-order mark, or UTF-16 with one; any line
-    ends.
+    endings.
 
     Raises DummyForcingError when it cannot be read.
     """
@@ -52,7 +52,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A hidden file that becomes `path` when the block ends well, else vanishes; makes folders as needed.
+    """A hidden file that becomes `path` if the block succeeds and vanishes if not; makes folders as needed.
 
     Raises DummyForcingError when the file cannot be written.
     """
@@ -86,7 +86,7 @@ def check_writable(path: Path) -> None:
 
 def hidden_sibling(path: Path, suffix: str = ".tmp") -> Path:
     """A new hidden name in the same folder, so that the finished file can replace `path` in one step."""
-    # The stem is cut since file names end at 255 bytes.
+    # The stem is cut because file names have at most 255 bytes.
     return path.with_name(f".{path.stem[:40]}.{secrets.token_hex(4)}{suffix}")
 
 

@@ -9,7 +9,8 @@ import torch
 
 _MEMINFO = Path("/proc/meminfo")
 _CGROUPS = Path("/sys/fs/cgroup")
-# Limit and use of a container, and the line of its statistics that says what can be dropped: cgroup 2 and 1.
+# Files with a container's limit, use and statistics, and the line of the statistics that says what can be dropped:
+# of cgroup 2, then of cgroup 1.
 _CONTAINER = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
@@ -19,8 +20,8 @@ _CONTAINER = (
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that this process can still get on the device; None where the machine does not tell.
 
-    On a GPU this is what nobody has allocated and what PyTorch holds unused; elsewhere RAM and swap, within a
-    container's limit.
+    On a GPU these are the bytes that nobody has allocated, plus those that PyTorch holds unused; elsewhere they are
+    RAM and swap, within a container's limit.
     """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -30,7 +31,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def lent_to_gpu(ram: int, platform: str = sys.platform) -> int:
-    """How much of this many bytes of RAM drivers lend to a full GPU: on Windows half, though it is slow."""
+    """Bytes that drivers lend to a full GPU out of `ram` bytes of RAM: half on Windows, though slow; else none."""
     return ram // 2 if platform == "win32" else 0
 
 
@@ -49,14 +50,14 @@ def _free_in_container(root: Path) -> int | None:
         try:
             most, now = int((root / limit).read_text()), int((root / used).read_text())
             counts = dict(line.split() for line in (root / statistics).read_text().splitlines())
-        except (OSError, ValueError):  # "max" is no limit
+        except (OSError, ValueError):  # "max" stands for no limit
             continue
         return max(0, most - now + int(counts.get(droppable, 0)))
     return None
 
 
 def kilobytes(file: Path, name: str) -> int | None:
-    """A line such as "VmRSS:   1234 kB" of a file in /proc, in bytes; None if there is none."""
+    """The value of a line such as "VmRSS:   1234 kB" in a file of /proc, in bytes; None without such a line."""
     try:
         lines = file.read_text().splitlines()
     except OSError:

@@ -26,9 +26,9 @@ class KVForecast:
 
 
 def forecast_kv(config: MemoryConfig, video: VideoShape, recache_frames: int = 0) -> KVForecast:
-    """Begin a video of `video.total_frames` latent frames on the meta device, which allocates nothing.
+    """Run the memory of a video of `video.total_frames` latent frames on the meta device, which allocates nothing.
 
-    Where roles have not been measured yet, the assignment that takes the most is assumed. Stores are allocated for
+    Where roles have not been measured yet, those that take the most are assumed. Stores are allocated for
     the whole video, at its beginning and when heads are regrouped. Nothing changes after that, unless a new prompt
     recomputes `recache_frames` frames: then heads that have been grouped start over with all of these frames.
     """

@@ -1,4 +1,4 @@
-"""Speed presets: settings of all methods together, by how much quality the speed may cost.
+"""Speed presets: one setting of all methods for each trade-off between quality and speed.
 
 Every preset sets every method, if only to its default, so that nothing of an earlier setting is left.
 """
@@ -101,8 +101,8 @@ def fit_preset(
     passes: denoising passes of a chunk; None for as many as the family has.
     """
     if family is not None and (loop.rolling or loop.starts_over_each(family.chunk_frames)):
-        kept = "memory, selection and passes stay as the model was trained: in its loop heads cannot be measured"
-        return FittedPreset(family_memory(family), None, (f"{kept} on the way",))
+        kept = "memory, selection and passes stay as the model was trained: heads cannot be measured in its loop"
+        return FittedPreset(family_memory(family), None, (kept,))
     memory = MemoryConfig(preset.keep, positions_for(preset.keep, family), select=preset.select)
     if passes is None and family is not None:
         passes = len(family.sigmas) - 1

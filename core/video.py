@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import torch
 
 FRAMES_PER_LATENT = 4
-"""Video frames that a latent frame stands for, the first one of a video aside, which stands for one."""
+"""Video frames that a latent frame stands for; the first latent frame of a video stands for only one."""
 
 PIXELS_PER_LATENT = 8
-"""Pixels of a side that a latent pixel stands for."""
+"""Side of a latent pixel in pixels."""
 
 PIXELS_PER_TOKEN = PATCH * PIXELS_PER_LATENT
-"""Pixels of a side of a token."""
+"""Side of a token in pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class VideoShape:
         layers, heads, head_dim: of the model.
         chunk_frames: frames of a chunk.
         total_frames: frames of the video; None for one without end.
-        first_frames: frames of the first chunk where it differs from the others, as it does behind a start image.
+        first_frames: frames of the first chunk where it differs from the others, as it does after a start image.
         longest_pass: the most frames in one pass, where a pass takes several chunks at once.
         first_chunk: chunks before this one are context, given to a memory when it starts over; they are not
             generated.

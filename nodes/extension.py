@@ -28,7 +28,7 @@ class DummyForcingExtension(ComfyExtension):
         if not self._missing:
             from .heads.head_profiles import register_folder
 
-            DummyForcingError.remedy_first = True  # of long messages, ComfyUI shows the beginning
+            DummyForcingError.remedy_first = True  # ComfyUI shows only the beginning of long messages
             register_folder()
             _add_routes()
 
@@ -49,7 +49,7 @@ def _add_routes() -> None:
 
 
 def node_classes() -> list[type[io.ComfyNode]]:
-    """All nodes, those last that are made from the declarations of methods alone."""
+    """All nodes; those made from the declarations of methods alone come last."""
     from ..core.methods.ann import AnnCA, AnnSA
     from ..core.methods.dummy_forcing import DummyForcing
     from ..core.methods.kv_quantisation import QuantisedKV

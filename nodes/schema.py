@@ -1,4 +1,4 @@
-"""What the schemas of all nodes have in common, and those of all nodes that patch a model."""
+"""What the schemas of all nodes have in common, and what those of the patches share besides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def node_schema(**fields: Any) -> io.Schema:
 def patch_schema(*, inputs: Sequence[io.Input] = (), gives: str, **others: Any) -> io.Schema:
     """The schema of a patch.
 
-    inputs: those behind the model. gives: a sentence about the model that goes out. others: as for `io.Schema`.
+    inputs: those after the model. gives: a sentence about the model that goes out. others: as for `io.Schema`.
     """
     model = io.Model.Input("model", tooltip="An AR video model; a LoRA may come before or after this node.")
     patched = io.Model.Output(display_name="model", tooltip=f"{gives} The model that came in stays as it is.")

@@ -20,7 +20,7 @@ class DecodeAhead:
     Modules are called only in the caller's thread, as hosts expect.
 
     Args:
-        decoder: closed together with this.
+        decoder: closed together with this object.
         overlap: False does everything in `add`; the default is True on a GPU only. On a CPU decoding is always done
             when `add` returns, and only handing frames on can overlap.
         own_stream: False queues the decoder's work on the caller's stream, for hosts that move weights on it.
@@ -44,7 +44,7 @@ class DecodeAhead:
 
         Args:
             latents: as for `StreamingDecoder.decode`; they must not be changed later.
-            sink: takes their frames [B, T, H, W, 3], fp32 in [0, 1] on the CPU; called in the thread.
+            sink: takes their frames [B, T, H, W, 3], fp32 in [0, 1] on the CPU; with overlap called in the thread.
 
         Raises:
             BrokenVideoError: frames, perhaps of the chunk before, contain NaN.

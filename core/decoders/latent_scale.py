@@ -1,9 +1,9 @@
-"""Which latents a TAEHV decoder reads: settled by trying.
+"""Finds out by trying which latents a TAEHV decoder reads.
 
 taew2_1 reads the backbone's latents, lighttaew2_1 raw ones, and HunyuanVideo's taehv those of another model. The
 three files have the same tensor names and shapes and, once cast, the same dtypes (docs/decoders.md). So the latents
-of a picture are decoded by the VAE and, in both scales, by the file: with the right scale it shows what the VAE
-shows.
+of a picture are decoded by the VAE and, in both scales, by the file's decoder: in the right scale it shows what the
+VAE shows.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .streaming import LatentScale, StreamingDecoder
 
 _SIDE = 128  # pixels
 _WORST_DB = 15.0
-"""A grey picture has 13 dB to the trial picture. On videos published decoders are said to have about 30 in their
-own scale and, from their mean errors, below 20 in the other (docs/decoders.md)."""
+"""A grey picture reaches 13 dB against the trial picture. On videos, published decoders are said to reach about 30
+in their own scale and, judging by their mean errors, less than 20 in the other (docs/decoders.md)."""
 
-_OTHERS = {"taehv": "HunyuanVideo", "taecvx": "CogVideoX", "taeos": "Open-Sora"}  # 16 latent channels, too
+_OTHERS = {"taehv": "HunyuanVideo", "taecvx": "CogVideoX", "taeos": "Open-Sora"}  # 16 latent channels as well
 
 
 def settle_scale(
@@ -37,11 +37,11 @@ def settle_scale(
     Args:
         decoder_of: gives the decoder that reads latents of a scale.
         vae: the VAE's own decoder.
-        encode: the VAE's encoder, as `rollout.ImageAnchor`'s.
+        encode: the VAE's encoder, as for `rollout.ImageAnchor`.
         what: the decoder, beginning of messages.
 
     Raises:
-        DummyForcingError: it shows something else in both scales.
+        DummyForcingError: the decoder shows something else in both scales.
     """
     latents = encode(trial_picture())
     shown = vae.decode_apart(latents)
@@ -49,7 +49,7 @@ def settle_scale(
     best = max(found, key=lambda scale: -math.inf if math.isnan(found[scale]) else found[scale])
     if not found[best] >= _WORST_DB:
         raise DummyForcingError(
-            f"{what} does not decode this VAE's latents: of a test picture it makes something else "
+            f"{what} does not decode this VAE's latents: a test picture comes out as something else "
             f"({found[best]:.0f} dB, expected {_WORST_DB:.0f} or more); use a light decoder of Wan 2.1 such as "
             "taew2_1 or lighttaew2_1"
         )
@@ -60,8 +60,8 @@ def scale_by_name(name: str, stored: torch.dtype, what: str) -> LatentScale:
     """The scale of a published file, where there is no VAE to try it with.
 
     Args:
-        name: of the file: LightTAE's have 'lighttae' in it, TAEHV's for Wan 2.1 'taew'.
-        stored: type of the weights in the file, which decides for other names; TAEHV was published in float16.
+        name: of the file; it contains 'lighttae' for LightTAE and 'taew' for TAEHV's decoder of Wan 2.1.
+        stored: type of the weights in the file, which decides if the name does not; TAEHV was published in float16.
         what: the decoder, beginning of messages.
 
     Raises:

@@ -14,8 +14,8 @@ from ..wan.latent_norm import denormalise
 from .tae_stream import decode_tae_chunk, is_tae
 from .vae_stream import VAEState, decode_chunk
 
-# Tensors of the outermost level that are alive at once, at least. The toy world on a CPU takes 7.8 at 512 x 512 and
-# more at smaller sizes; 2 of them are held between chunks.
+# At least this many tensors of the outermost level are alive at once. The toy world on a CPU takes 7.8 at 512 x 512
+# and more at smaller sizes; 2 of them are held between chunks.
 _LEVEL_COPIES = 6
 
 
@@ -23,7 +23,7 @@ class LatentScale(Enum):
     """What a decoder was trained to read (docs/decoders.md)."""
 
     RAW = "raw"
-    """Latents as the Wan VAE makes them, mean and standard deviation by channel as in `latent_norm`."""
+    """Latents as the Wan VAE makes them, with the channels' means and standard deviations in `latent_norm`."""
     NORMALISED = "normalised"
     """Latents as the backbone makes them."""
 
@@ -32,9 +32,9 @@ class StreamingDecoder:
     """Decodes one clip; holds a few frames per temporal layer of the decoder, whatever the clip's length.
 
     `module` is any module tree with the names of a Wan 2.1 VAE of any width, or of TAEHV. It runs on the device and
-    in the dtype of its parameters, or on those given, for hosts that keep weights elsewhere and cast them. `scale`
-    is that of the latents it reads, always raw for a VAE. `check` is called before every layer, and may raise to
-    stop.
+    in the dtype of its parameters, or with those given here, for hosts that keep weights elsewhere and cast them.
+    `scale` is that of the latents it reads, always raw for a VAE. `check` is called before every layer and may
+    raise to stop.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class StreamingDecoder:
         return self._state.bytes
 
     def bytes_for(self, latent_frames: int, height: int, width: int) -> int:
-        """The least bytes that decoding a chunk of `height` x `width` pixels takes, with those held between chunks.
+        """Bytes that decoding a chunk of `height` x `width` pixels takes at least, with those held between chunks.
 
         0 for TAEHV, which takes little.
         """

@@ -1,8 +1,8 @@
 """TAEHV's decoder for Wan 2.1 latents as a plain module container with the checkpoints' parameter names.
 
 A small net of 2-D convolutions (taew2_1, lighttaew2_1: madebyollin/taehv, lightx2v/Autoencoders). Only its
-`MemBlock`s look back in time: they see their input of the frame before. `tae_stream` runs it, whole or in chunks.
-Only the decoder is here: pictures are encoded by the VAE.
+`MemBlock`s look back in time: they also see their input of the frame before. `tae_stream` runs the
+net, on a whole clip or in chunks. Only the decoder is here: pictures are encoded by the VAE.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from ..errors import DummyForcingError
 
 ENCODER = "encoder."
-"""Beginning of the names of tensors that the files hold beside the decoder."""
+"""Prefix of the tensors that the files hold besides those of the decoder."""
 
 _CONV_IN, _LEVELS, _CONV_OUT = 1, (3, 9, 15), 22  # places in the sequence
 _GROW = 4  # places from a level's first block to its change of frame rate
-_BLOCKS = 3  # of a level
-_GROWTH = (1, 2, 2)  # frames out of one, by level: 4 in all, as of the Wan VAE
+_BLOCKS = 3  # in a level
+_GROWTH = (1, 2, 2)  # frames made of one in each level: 4 in all, as in the Wan VAE
 _COLOURS = 3
-_OTHERS = {24: "MiniMax H3", 32: "HunyuanVideo 1.5", 48: "Wan 2.2 5B", 128: "LTX 2"}  # published ones
+_OTHERS = {24: "MiniMax H3", 32: "HunyuanVideo 1.5", 48: "Wan 2.2 5B", 128: "LTX 2"}  # by latent channels
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class MemBlock(nn.Module):
 
 
 class TGrow(nn.Module):
-    """Turns each frame into `stride` ones."""
+    """Turns each frame into `stride` frames."""
 
     def __init__(self, channels: int, stride: int):
         super().__init__()

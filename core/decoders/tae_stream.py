@@ -28,7 +28,7 @@ def decode_tae_chunk(
     """Decode the next latent frames of a clip; any number at a time gives the same video.
 
     The net makes four frames of the first latent too; the first three are dropped, as its authors do
-    (`frames_to_trim`), so that frames are counted and timed as by the Wan VAE.
+    (`frames_to_trim`), so that frames are counted and timed as in the Wan VAE.
 
     Args:
         tae: module tree with TAEHV's names.

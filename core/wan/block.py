@@ -1,10 +1,10 @@
-"""A transformer block of Wan around its two attentions: all that does not depend on history, in three parts.
+"""A transformer block of Wan without its two attentions: all that does not depend on history, in three parts.
 
-Attention lies between the parts and changes with every chunk; they do not, so that each can be compiled once.
+Attention lies between the parts and changes with every chunk; the parts do not, so that each can be compiled once.
 
-Layers are called, never read, so that a runtime may do anything inside them. A norm is a row of arithmetic
-around a small vector: where it is torch's own and nobody has put anything around it, a kernel that does more in one
-go gets its gain instead. Any other norm is called.
+Layers are called and their weights never read, so that a runtime may do anything inside them. Norms are the
+exception: where a norm is torch's own and nobody has put anything around it, its gain is given to a kernel that
+computes the norm together with the operations next to it. Any other norm is called.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def computes_as_torch(module: nn.Module) -> bool:
 def project(
     block: nn.Module, x: Tensor, modulation: Tensor, cast: Cast, plain=computes_as_torch
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """From tokens x [B, L, dim] to q, k and v [B, L, dim] as projected.
+    """Project tokens x [B, L, dim] to q, k and v [B, L, dim], still without their norms and RoPE.
 
     Args:
         modulation: projected timesteps [B, F, 6, dim].
@@ -46,13 +46,13 @@ def project(
 def prompt_queries(
     block: nn.Module, x: Tensor, attended: Tensor, shifts: Tensor, cast: Cast, plain=computes_as_torch
 ) -> tuple[Tensor, Tensor]:
-    """Self-attention's output [B, L, dim] into the tokens; returns them and the queries for cross-attention."""
+    """Add self-attention's output [B, L, dim] to the tokens; return them and the queries for cross-attention."""
     x, normed = add_norm(block.norm3, x, block.self_attn.o(attended), shifts[:, :, 2], plain, cast)
     return x, block.cross_attn.norm_q(block.cross_attn.q(normed))
 
 
 def feed_forward(block: nn.Module, x: Tensor, attended: Tensor, shifts: Tensor, plain=computes_as_torch) -> Tensor:
-    """Cross-attention's output [B, L, dim] into the tokens, then the feed-forward."""
+    """Add cross-attention's output [B, L, dim] to the tokens, then run the feed-forward."""
     shift, scale, gate = shifts[:, :, 3], shifts[:, :, 4], shifts[:, :, 5]
     x, normed = add_norm_modulated(block.norm2, x, block.cross_attn.o(attended), shift, scale, plain)
     return gated_residual(x, block.ffn(normed), gate)
@@ -60,7 +60,7 @@ def feed_forward(block: nn.Module, x: Tensor, attended: Tensor, shifts: Tensor, 
 
 @dataclass(frozen=True)
 class BlockParts:
-    """The parts as they are called, for instance compiled."""
+    """The three parts to call, eager or compiled."""
 
     project: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]] = project
     prompt_queries: Callable[..., tuple[Tensor, Tensor]] = prompt_queries
@@ -71,7 +71,7 @@ EAGER = BlockParts()
 
 
 def qk_norm(module: nn.Module, x: Tensor, plain: Callable[[nn.Module], bool], cast: Cast) -> QKNorm | None:
-    """The RMSNorm of queries or keys x [B, L, dim], if it is plain; else None: call it."""
+    """The RMSNorm of queries or keys x [B, L, dim] for a kernel; None if it is not plain and has to be called."""
     if not _is_plain(module, nn.RMSNorm, x, plain) or module.weight is None or module.eps is None:
         return None
     return QKNorm(cast(module.weight, x), module.eps)
@@ -110,8 +110,8 @@ def _is_bare(norm: nn.Module, x: Tensor, plain) -> bool:
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module], x: Tensor, plain) -> bool:
-    """Whether a norm does nothing but normalise x over its channels, with vectors that are where x is."""
-    if torch.compiler.is_compiling():  # which sees through a call
+    """Whether a norm does nothing but normalise x over its channels, with vectors on the device of x."""
+    if torch.compiler.is_compiling():  # the compiler sees through a call
         return False
     return (
         isinstance(module, kind)
@@ -124,6 +124,6 @@ def _is_plain(module: nn.Module, kind: type[nn.Module], x: Tensor, plain) -> boo
 
 
 def _is_vector(parameter: Tensor, x: Tensor) -> bool:
-    """Not packed, not waiting elsewhere."""
+    """Whether a parameter is neither packed nor on another device than x."""
     ordinary = type(parameter) in (nn.Parameter, Tensor) and parameter.dtype.itemsize > 1
     return ordinary and parameter.device == x.device

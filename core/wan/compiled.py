@@ -33,14 +33,14 @@ def compiled_parts(backend: str | Callable = "inductor") -> BlockParts:
 
 
 class _Compiler:
-    """Compiles functions for each length they are called with, until that fails."""
+    """Compiles functions for each length they are called with, until a compilation fails."""
 
     def __init__(self, backend: str | Callable):
         self._backend = backend
         self._failed = False
 
     def wrap(self, function: Callable) -> Callable:
-        # dynamic=False: a short first chunk must not make the code of all others general, which is slower.
+        # dynamic=False: a short first chunk must not make the code for all others generic, which is slower.
         compiled = torch.compile(function, backend=self._backend, dynamic=False)
 
         @wraps(function)

@@ -1,7 +1,7 @@
 """What a pass costs in arithmetic.
 
 A multiply-add is two operations. Norms, modulation, RoPE and softmax are left out, as usual: they are a matter of
-memory traffic. What Wan 1.3B at 480p comes to is in docs/references.md, "What a pass costs".
+memory traffic. The figures for Wan 1.3B at 480p are in docs/references.md, "What a pass costs".
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 `forward_chunk` runs a chunk of latent frames through any module tree with Wan's attribute names: our container,
 the host's `CausalWanModel`, a quantised or LoRA-patched copy. Weights are used only by calling the submodules, so
 whatever the runtime does inside them (casting, offloading, dequantising) keeps working. The few bare vectors
-(`modulation`, norm gains where a kernel takes over a norm) go through a cast function that the runtime provides,
-cross-attention through its attention.
+(`modulation`, norm gains where a kernel takes over a norm) go through a cast function that the runtime provides.
+Cross-attention goes through the runtime's attention.
 
 What happens between q, k, v and the attention output is the memory's business (`core.memory`).
 """
@@ -40,7 +40,7 @@ class AttentionMemory(Protocol):
     ) -> Tensor:
         """q, k and v [B, L, H, D] of the chunk, as projected -> attention output [B, L, H, D].
 
-        `norm_rope` knows what q and k still need; `norm_rope(q, k)` does it. `dense` is attention over all keys.
+        `norm_rope(q, k)` applies the norms and RoPE that q and k still need. `dense` is attention over all keys.
         """
         ...
 
@@ -52,14 +52,14 @@ class AttentionMemory(Protocol):
 
 
 class BlockReuse(Protocol):
-    """Stands around the blocks of a pass and may give an output of its own in place of theirs."""
+    """Called in place of the blocks of a pass: runs them or returns an output of its own."""
 
     def __call__(
         self, tokens: Tensor, modulation: Tensor, clock: ChunkClock, blocks: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """Embedded tokens [B, L, dim] and projected timesteps [B, 1 or F, 6, dim] -> the tokens for the head.
 
-        `blocks` runs all layers and leaves its argument as it is.
+        `blocks` runs all layers and does not change its argument.
         """
         ...
 
@@ -77,7 +77,7 @@ def cast_like(vector: Tensor, like: Tensor) -> Tensor:
 
 
 def never_stopped() -> None:
-    """Default check: outside of a host, Ctrl-C interrupts by itself."""
+    """Default check, which does nothing: outside a host, Ctrl-C interrupts by itself."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ def encode_prompt(backbone: nn.Module, text: Tensor) -> PromptKV:
     """Run what depends on the prompt alone: text embedding and every layer's cross-attention K/V.
 
     Args:
-        text: text-encoder output [B, L, text_dim] in the backbone's compute dtype. Padding tokens are attended,
-            as Wan was trained.
+        text: text-encoder output [B, L, text_dim] in the backbone's compute dtype. Padding tokens take
+            part in attention, as in Wan's training.
     """
     embedded = backbone.text_embedding(text)
     heads = backbone.num_heads
@@ -142,9 +142,9 @@ def forward_chunk(
         prompt: from `encode_prompt`.
         memory: reads and keeps keys and values.
         clock: its `positions` are the frames' places on the RoPE time axis.
-        runtime: what the place where the backbone runs does in its own way.
-        reuse: decides whether the blocks run, such as a `PassSkipRun`; None runs them. Without them no keys and
-            values are written.
+        runtime: the operations that the host does in its own way.
+        reuse: decides whether the blocks run, for instance a `PassSkipRun`; None always runs them. A pass that
+            leaves them out writes no keys and values.
 
     Returns:
         flow [B, C_out, F, h, w] (noise minus data), dtype of x.
@@ -177,7 +177,7 @@ def forward_chunk(
 
 
 def model_sizes(backbone: nn.Module) -> dict[str, int]:
-    """Layers, heads and channels of a head, of any module tree with Wan's names."""
+    """Numbers of layers, heads and channels of a head in any module tree with Wan's names."""
     heads = backbone.num_heads
     return {
         "layers": len(backbone.blocks),
@@ -198,7 +198,7 @@ def time_embedding(backbone: nn.Module, t: Tensor, dtype: torch.dtype) -> Tensor
 def _with_norm_rope(
     attention, q: Tensor, k: Tensor, rotations: Tensor, runtime: Runtime
 ) -> tuple[Tensor, Tensor, NormRope]:
-    """q and k [B, L, dim] and what they still need; norms that no kernel may compute are called at once."""
+    """q and k [B, L, dim] and the norms and RoPE they still need; norms not fit for a kernel are called here."""
     norm_q = qk_norm(attention.norm_q, q, runtime.plain, runtime.cast)
     norm_k = qk_norm(attention.norm_k, k, runtime.plain, runtime.cast)
     q = attention.norm_q(q) if norm_q is None else q

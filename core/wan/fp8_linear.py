@@ -1,4 +1,4 @@
-"""Linear layers in FP8: those in the blocks, which are nearly all of a model's weights and of its products.
+"""FP8 for the linear layers in the blocks, which hold nearly all weights and do nearly all matrix products.
 
 Embeddings, modulation, norms and the head stay as they are, as in Light Forcing (utils/quant.py there).
 """
@@ -35,9 +35,9 @@ class Fp8Linear(nn.Module):
 
 
 def use_fp8_linears(backbone: CausalWan) -> CausalWan:
-    """Replace the blocks' linear layers in place, one after the other; also on the meta device.
+    """Replace the blocks' linear layers in place, one after the other; works on the meta device, too.
 
-    Layers whose sizes are no multiples of 16 stay as they are.
+    Layers whose sizes are not multiples of 16 stay as they are.
 
     Raises:
         DummyForcingError: no layer is of such a size.
@@ -63,7 +63,7 @@ def quantised_weight(name: str, weight: Tensor) -> dict[str, Tensor]:
     """A weight as an `Fp8Linear` keeps it, by name.
 
     Raises:
-        DummyForcingError: it has NaN or infinite numbers, which would take a whole row along.
+        DummyForcingError: the weight has NaN or infinite numbers, which would spoil a whole row.
     """
     values, scale = quantise_rows(weight)
     if not scale.isfinite().all():
@@ -72,7 +72,7 @@ def quantised_weight(name: str, weight: Tensor) -> dict[str, Tensor]:
 
 
 def describe_fp8(backbone: nn.Module, device: torch.device) -> dict[str, object] | None:
-    """Number of FP8 layers and the way their products take; None without any. JSON-serialisable."""
+    """Number of FP8 layers and how their products are computed; None if there are none. JSON-serialisable."""
     count = len(fp8_weights(backbone))
     return {"layers": count, "path": fp8_path(device)[0]} if count else None
 

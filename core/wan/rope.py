@@ -23,7 +23,7 @@ def rope_rotations(
     """Unit rotations of every token of a chunk.
 
     Args:
-        frames: position of each latent frame on the time axis; any length, no table limit.
+        frames: position of each latent frame on the time axis; there is no highest one.
         height, width: token grid of one frame.
         head_dim: channels of one head; Wan gives height and width 2 * (head_dim // 6) each, time the rest.
 
@@ -71,7 +71,7 @@ def move_in_time(x: Tensor, frames: int | Tensor) -> Tensor:
     return torch.cat([apply_rope(x[..., :channels], rotation), x[..., channels:]], dim=-1)
 
 
-@lru_cache(maxsize=4)  # all layers move alike
+@lru_cache(maxsize=4)  # all layers move by the same distance
 @torch.inference_mode(False)
 def _time_rotation(frames: int, channels: int, device: str) -> Tensor:
     angles = _angles(torch.tensor([frames], dtype=torch.float64), channels)

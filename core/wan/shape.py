@@ -16,15 +16,15 @@ WAN_HEAD_DIM = 128
 TEXT_TOKENS = 512
 """Length to which Wan's text-encoder output is padded (docs/references.md, "Wan 2.1's sizes")."""
 TOY_TEXT_DIM = 16
-"""Channels of the toy world's text embeddings, as of no other model's: 13 words, 2 object slots, 1 for a token."""
+"""Channels of the toy world's text embeddings (no other model has 16): 13 words, 2 objects, 1 set in each token."""
 
 
 @dataclass(frozen=True)
 class WanShape:
     """Everything a Wan text-to-video backbone's tensors say about it, plus the number of heads.
 
-    `heads` is the one size that no tensor shows: all released Wan models use heads of 128, other files must say
-    so in their metadata (`num_heads`).
+    `heads` is the one size that no tensor shows: all released Wan models use heads of 128 channels, other
+    files must give the number in their metadata (`num_heads`).
     """
 
     dim: int
@@ -52,7 +52,7 @@ class WanShape:
         """Derive the sizes from a state dict with bare Wan key names.
 
         Raises:
-            DummyForcingError: a defining key is missing, or the heads can be neither derived nor were given.
+            DummyForcingError: a defining key is missing, or the number of heads is neither given nor derivable.
         """
         try:
             dim, in_channels = state["patch_embedding.weight"].shape[:2]

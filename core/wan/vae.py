@@ -1,7 +1,7 @@
 """The Wan 2.1 video VAE as a plain module container with the checkpoints' parameter names.
 
-Only construction and single-layer behaviour live here; running a clip through it, whole or in chunks, is
-`vae_stream`. Widths are free: the original is 96 wide, LightVAE is the same net at 24, the toy world's at 8.
+Only construction and single-layer behaviour live here; `vae_stream` runs a clip through it, whole or in chunks.
+Widths are free: the original is 96 wide, LightVAE is the same net with a width of 24, the toy world's has 8.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class AttentionBlock(nn.Module):
 
 
 class Resample(nn.Module):
-    """Change of resolution by two: in space always, in time too where `temporal`."""
+    """Doubles or halves the resolution: always in space, and in time if `temporal`."""
 
     def __init__(self, channels: int, *, up: bool, temporal: bool):
         super().__init__()

@@ -85,7 +85,7 @@ class CompareVideos(io.ComfyNode):
 
 
 def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports: tuple) -> tuple[Comparison, str]:
-    """Both from the first frame to the last of the shorter one, or as far as nobody says stop; the stream's id."""
+    """Compare both up to the end of the shorter one, or until somebody says stop; also returns the stream's id."""
     a, b = clips
     pairs, meter, rate, stopped = Pairs(a, b), QualityMeter(), frame_rate_of(a, b), STOPS.counter()
     total = min(a.frames, b.frames) if a.frames and b.frames else None
@@ -113,7 +113,7 @@ def _compare(hidden, clips: tuple[Clip, Clip], labels: tuple[str, str], reports:
 
 @contextlib.contextmanager
 def _shown(hidden, size: StreamSize) -> Iterator[LiveStream]:
-    """A stream of both for players in browsers, which is over when the block is left."""
+    """A stream of both for players in browsers, closed at the end of the block."""
     stream = STREAMS.open(place_of(hidden), size, no_prompt_box="no_prompt", quality=_JPEG_QUALITY)
     try:
         yield stream

@@ -1,4 +1,4 @@
-"""What Compare Videos takes, as clips that are read frame by frame."""
+"""Opens what Compare Videos is given, as clips that are read frame by frame."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def open_clip(given: Any) -> Clip:
         return PictureClip(given[..., :3])
     if isinstance(given, InputImpl.VideoFromFile):
         return FileClip(given.get_stream_source(), *given.get_active_trim_window())
-    found = given.get_components()  # its frames are in memory; its "file" would be a new one
+    found = given.get_components()  # the frames are in memory; asking for a file would make a new one
     rate = Fraction(found.frame_rate) if found.frame_rate else None
     return PictureClip(found.images[..., :3], rate, found.audio is not None)
 
 
 def report_of(given: Any) -> RunReport | None:
-    """What making it has cost, if that is known."""
+    """What making the given video has cost, if that is known."""
     return given.report if isinstance(given, VideoRun) else None
 
 
@@ -41,10 +41,10 @@ def frame_rate_of(a: Clip, b: Clip) -> float:
 
 
 def differences(a: Clip, b: Clip, goes_on: str | None, labels: tuple[str, str]) -> list[Note]:
-    """What two clips differ in besides their frames, so that nobody takes it for quality.
+    """What two clips differ in besides their frames, so that nobody takes these differences for quality.
 
     Args:
-        goes_on: as of `Pairs`.
+        goes_on: as in `Pairs`.
     """
     found = []
     if (a.width, a.height) != (b.width, b.height):
@@ -60,7 +60,7 @@ def differences(a: Clip, b: Clip, goes_on: str | None, labels: tuple[str, str]) 
 
 
 def check_sizes(a: Clip, least: int) -> None:
-    """Raise where a, which gives the size, is too small to measure."""
+    """Raise DummyForcingError if `a`, in whose size both are compared, is too small to measure."""
     if min(a.width, a.height) < least:
         raise DummyForcingError(
             f"the frames of a have {a.width} x {a.height} pixels; expected at least {least} x {least}; enlarge "

@@ -21,12 +21,12 @@ NOTES = {
     "frame_rates": "{a} has {rate_a} frames a second and {b} {rate_b}: compared frame by frame, not by time",
     "goes_on": "{label} goes on after the last frame of the other",
 }
-"""What clips may differ in besides their frames, by code; browsers word it in their language."""
+"""What clips may differ in besides their frames, by code; browsers say it in the user's language."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One of `NOTES` and what stands in its places."""
+    """One of `NOTES` and the values for its placeholders."""
 
     code: str
     values: dict[str, str]
@@ -39,7 +39,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Cost:
-    """A figure of a run's report; `name` is that of the report and of the browser's words."""
+    """A figure of a run's report; `name` is its name in the report and in the browser's texts."""
 
     name: str
     title: str
@@ -63,10 +63,10 @@ class Comparison:
 
     Attributes:
         labels: of a and b.
-        reports: None where there is no run.
+        reports: of the runs; None for a clip that is not from a run.
         size: width and height of the frames compared.
         quality: of at least one frame.
-        notes: what they differ in besides.
+        notes: what the clips differ in besides their frames.
     """
 
     labels: tuple[str, str]
@@ -104,7 +104,7 @@ class Comparison:
         return groups
 
     def state(self) -> dict[str, Any]:
-        """What browsers are told, see web/PROTOCOL.md: JSON without infinities, bounded."""
+        """What browsers are told, see web/PROTOCOL.md: JSON without infinities, of bounded size."""
         found = self.quality
         return {
             "labels": list(self.labels),

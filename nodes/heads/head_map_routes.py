@@ -1,6 +1,6 @@
 """Routes for head maps: those of a workflow, and the profiles saved as files. web/PROTOCOL.md describes them.
 
-A client names a file by an id that it was told; a name or path it never sends.
+A client names a file by an id that it was told; it never sends a name or path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .head_profiles import FOLDER, saved_profiles
 
 PREFIX = "/dummy_forcing/head_maps"
 MOST_SAVED = 1000  # files that are listed
-_MOST_REASON = 500  # characters: a damaged file may say anything
+_MOST_REASON = 500  # characters of an error, into which a damaged file may put anything
 
 
 def add_routes(routes: web.RouteTableDef, maps: HeadMaps = HEAD_MAPS) -> None:
@@ -44,7 +44,9 @@ def add_routes(routes: web.RouteTableDef, maps: HeadMaps = HEAD_MAPS) -> None:
 
 
 def _saved_map(wanted: str) -> dict[str, Any]:
-    """Reads a file; raises HTTPNotFound, and DummyForcingError, which names no path, for what is no profile."""
+    """Read the file with this id; raise HTTPNotFound if there is none, DummyForcingError, without the path, if it
+    is no profile.
+    """
     name = next((each for each in saved_profiles() if _id_of(each) == wanted), None)
     path = folder_paths.get_full_path(FOLDER, name) if name else None
     if path is None:

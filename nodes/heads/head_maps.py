@@ -1,7 +1,7 @@
 """The head maps that browsers may look at: the newest ones of each node.
 
-A node says in its `ui` a token, which ComfyUI caches together with the node's result and says again for every node
-that it serves from the cache: maps of that token are what such a node shows.
+A node puts a token into its `ui`. ComfyUI caches the token together with the node's result and repeats it for every
+node that it serves from the cache: such a node shows the maps of that token.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger("dummy_forcing")
 
 EVENT = "dummy_forcing.head_map"
 OUTPUT = "dummy_forcing_heads"
-"""Under which a node says the token of its maps in its `ui`."""
+"""The key in a node's `ui` that holds the token of its maps."""
 PATCH = "DummyForcingPatch"
 MOST_MAPS = 64
 MOST_OF_NODE = 16
@@ -52,13 +52,13 @@ class HeadMaps:
     def publish(
         self, make: Callable[[], HeadMap], token: str, where: Callable[[RunningNode], NodePlace | None]
     ) -> None:
-        """Keep a map under its token and show it on the node for which it was made, if that is on a graph.
+        """Keep a map under its token and show it on the node for which it was made, if that is in a graph.
 
-        A map that cannot be made or sent costs a line in the log and nothing else: it is an extra of a run that may
+        A map that cannot be made or sent costs a line in the log and nothing else: it must not spoil a run that may
         have taken long.
 
         Args:
-            where: the place of that node, given the node that is executed; not asked where there is no server.
+            where: gives the place of that node, from the node that is executed; not called without a server.
         """
         try:
             running = running_node()
@@ -74,7 +74,7 @@ class HeadMaps:
             logger.warning("this run has no head map: %r", error)
 
     def of_workflow(self, workflow_id: str) -> list[dict[str, Any]]:
-        """Maps that a workflow's nodes have made or been served from ComfyUI's cache, in the order of that."""
+        """Maps that a workflow's nodes have made or been served from ComfyUI's cache, in the order of receipt."""
         with self._lock:
             maps = list(self._maps)
         return shown_in(workflow_id, OUTPUT, maps, "token")
@@ -88,19 +88,19 @@ class HeadMaps:
 
 
 def to_json(found: HeadMap, token: str | None = None, place: NodePlace | None = None) -> dict[str, Any]:
-    """A map as web/PROTOCOL.md has it; without a place no node is known for which it was made."""
+    """A map as web/PROTOCOL.md describes it; without a place it names no node."""
     where = {"node_id": None, "workflow_id": None} if place is None else asdict(place)
     now = time.time()
     return {"id": secrets.token_hex(16), "token": token, **where, "made": now, "served": now, **found.to_dict()}
 
 
 def new_token() -> str:
-    """For the maps of one result of a node."""
+    """A token for the maps of one result of a node."""
     return secrets.token_hex(16)
 
 
 def publish_own(make: Callable[[], HeadMap]) -> dict[str, list[str]]:
-    """Show a map on the node that is executed; gives what its `ui` has to say."""
+    """Show a map on the node that is executed; returns what goes into its `ui`."""
     token = new_token()
     HEAD_MAPS.publish(make, token, lambda running: running.place(running.node_id))
     return {OUTPUT: [token]}
@@ -116,9 +116,9 @@ def map_of_profile(
     """A profile as a map.
 
     Args:
-        keep: the memory that it is used in, with the roles; None for as it was measured.
+        keep: the method that uses the profile, with its roles; None for the roles as they were measured.
         name: what to call it; None for the prompts that it was measured on.
-        latent_frames: length of video to compare at.
+        latent_frames: length of the video for which costs are given.
     """
     inherited = () if keep is None else forced_in(profile)
     keep = keep or DummyForcing(**with_profile({}, profile))
@@ -128,20 +128,20 @@ def map_of_profile(
 
 
 def usual_latents(model) -> int:
-    """Latent frames that a MODEL's family makes."""
+    """Latent frames of a video that a MODEL's family usually makes."""
     facts = model_facts(model)
     return facts.family.latent_frames if facts and facts.family else USUAL_LATENTS
 
 
 @dataclass(frozen=True)
 class VideoMaps:
-    """On a MODEL: shows the heads that are measured while it makes a video on the node that patched it.
+    """Attached to a MODEL: shows the heads measured in the MODEL's videos on the node that patched it.
 
     ComfyUI may have cached the MODEL, so the node is looked for in the prompt that makes the video.
 
-    token: what that node says.
-    keep: what it has set. Where another has set something else since, there is nothing to show on it.
-    constants: its inputs that are no links.
+    token: the token in that node's `ui`.
+    keep: the method that the node has set. Where a later node has set another, there is nothing to show on it.
+    constants: the node's inputs that are not links.
     """
 
     token: str
@@ -161,7 +161,7 @@ class VideoMaps:
             HEAD_MAPS.publish(partial(_map_of_video, model, found), self.token, self._place)
 
     def _place(self, running: RunningNode) -> NodePlace | None:
-        """Of the node in this prompt whose output the MODEL is, made or served from the cache."""
+        """The place of the node in this prompt whose output the MODEL is, made or served from the cache."""
         patches = nodes_behind(running.prompt, running.node_id, PATCH)
         own = (each for each in patches if constants_of(running.prompt, each) == self.constants)
         return next((running.place(each) for each in own), None)
@@ -179,4 +179,4 @@ def _map_of_video(model, found: HeadsFound) -> HeadMap:
 
 
 HEAD_MAPS = HeadMaps(partial(tell_browsers, EVENT))
-"""Those of this ComfyUI."""
+"""The maps of this ComfyUI."""

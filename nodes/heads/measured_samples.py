@@ -1,4 +1,4 @@
-"""What a node measured last, so that a change of what follows from it measures nothing again."""
+"""What a node measured last, so that it need not measure again when only what follows from it has changed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MOST_BYTES = 64 * 2**20
 class MeasuredSamples:
     """The last samples of each node and what they were measured on. Bounded: the oldest go first.
 
-    Models, embeddings and whatever else is an object are told by identity and held weakly, so that nothing stays in
-    memory for the sake of this; numbers, texts and their tables by value.
+    Models, embeddings and other objects are compared by identity and held weakly, so that none of them stays in
+    memory because of this cache. Numbers, texts and tables of them are compared by value.
     """
 
     def __init__(self, most_nodes: int = MOST_NODES, most_bytes: int = MOST_BYTES):
@@ -26,7 +26,7 @@ class MeasuredSamples:
         self._lock = threading.Lock()
 
     def find(self, node_id: str | None, on: Any) -> list[Tensor] | None:
-        """The samples that the node has measured on just this; None if it has not."""
+        """The samples that the node last measured, if it was on exactly this; else None."""
         with self._lock:
             known, samples = self._kept.get(str(node_id), (None, None))
             return samples if samples is not None and known == _identity(on) else None
@@ -47,7 +47,7 @@ class MeasuredSamples:
 
 
 class _Same:
-    """Equal to another one of the same object, while that lives."""
+    """Equal to another `_Same` of the same object, as long as the object lives."""
 
     def __init__(self, value: Any):
         self._ref = weakref.ref(value)
@@ -67,5 +67,5 @@ def _identity(value: Any) -> Any:
         return list, [_identity(each) for each in value]
     try:
         return _Same(value)
-    except TypeError:  # it cannot be held weakly, nor safely told from another one later
+    except TypeError:  # it can neither be held weakly nor safely be told from another one later
         return object()

@@ -143,7 +143,7 @@ def _plan(facts: ARModelInfo, width: int, height: int, chunks: int) -> VideoPlan
 
 
 def _samples(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | None) -> list[Tensor]:
-    """Of each video; not measured again where only what follows from them has changed."""
+    """The samples of each video; not measured again where only what follows from them has changed."""
     on = {"model": model, "plan": vars(plan), "prompts": prompts, "seed": seed}
     samples = _MEASURED.find(node_id, on)
     if samples is None:
@@ -170,12 +170,12 @@ def _measure(model, plan: VideoPlan, prompts: list, seed: int, node_id: str | No
 
 
 def _texts(hidden, given: dict) -> tuple[str, ...]:
-    """The words of the prompts. They do not travel on the wire; a prompt without is named by its input."""
+    """The words of the prompts. They do not travel on the wire; if they are not found, the input's name is used."""
     return tuple(find_text(hidden.prompt, hidden.unique_id, f"prompts.{name}") or name for name in given)
 
 
 def _text_tokens(given: dict) -> int:
-    """Of the longest prompt; a conditioning is a list of (embedding [1, L, text_dim], options)."""
+    """Tokens of the longest prompt; a conditioning is a list of (embedding [1, L, text_dim], options)."""
     return max(embedding.shape[1] for prompt in given.values() for embedding, _ in prompt)
 
 

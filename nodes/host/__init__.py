@@ -12,7 +12,7 @@
 * `WrappersMP.PREPARE_SAMPLING`: makes the host leave room for keys and values.
 * `WrappersMP.APPLY_MODEL`: if our forward was never reached, tells whether the model was run at all.
 * `ModelPatcher.object_patches`, `wrappers`, `model_options` and `guider.conds`: what other nodes have set
-  (`other_nodes`), and that each prompt has a `uuid` of its own.
+  (`other_nodes`), and a `uuid` of its own for each prompt.
 * `CallbacksMP.ON_CLONE` and `ON_MATCH_MULTIGPU_CLONES`: bind the patches of a clone that has a module of its own
   (deep copies, further GPUs, `torch.compile` under dynamic VRAM) to that module.
 * `model_config.process_unet_state_dict_for_saving`: what ModelSave and CheckpointSave write of a model.
@@ -20,7 +20,7 @@
 * `comfy.ops.disable_weight_init`: norm layers that our kernels may compute themselves.
 * `comfy.model_management`: casts of bare parameters under offload, the stop button, the memory of a GPU.
 
-`_SYMBOLS` lists what `missing_symbols` probes; the rest is covered by tests/host.
+`symbols._SYMBOLS` lists what `missing_symbols` probes; the rest is covered by tests/host.
 Features are probed, never versions: a fork or a later core that has them works.
 """
 

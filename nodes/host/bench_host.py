@@ -53,7 +53,7 @@ def load(clip: dict):
 
 @torch.inference_mode()
 def make_clip(model, clip: dict) -> float:
-    """Sample once; returns seconds. What must be loaded first is loaded by the warm-up."""
+    """Sample once; returns seconds. The warm-up has loaded everything before."""
     import comfy.model_management as management
     import comfy.samplers
 

@@ -50,7 +50,7 @@ class ChunkForward:
 
     def __init__(self, backbone: nn.Module, below: Callable[..., Tensor] | None):
         self.below = below
-        self._backbone = weakref.ref(backbone)  # a strong reference would be a cycle and keep unused weights
+        self._backbone = weakref.ref(backbone)  # a strong reference would make a cycle and keep unused weights
 
     def __deepcopy__(self, memo: dict) -> ChunkForward:
         return ChunkForward(copy.deepcopy(self._backbone(), memo), copy.deepcopy(self.below, memo))
@@ -98,7 +98,7 @@ def throw_if_stopped() -> None:
     throw_exception_if_processing_interrupted()
 
 
-# Defined once, at module level, not per pass: compiled code is recompiled when such functions are new objects.
+# Defined once, at module level, not per pass: code is compiled again when these functions are new objects.
 def _cast(vector: Tensor, like: Tensor) -> Tensor:
     from comfy.model_management import cast_to
 

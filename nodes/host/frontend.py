@@ -10,7 +10,7 @@ from comfy_execution.utils import get_executing_context
 
 from .prompt_graph import Prompt, signature, texts_behind
 
-_MOST_PROMPTS = 100  # the newest, which are searched
+_MOST_PROMPTS = 100  # the newest ones of the history, which are searched
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def running_node() -> RunningNode | None:
 
 
 def named(name: str, value: str | None) -> list[str]:
-    """The names of files that an input may come to have, for `fingerprint_inputs`, where a linked input is None.
+    """The names of files that an input may have, for `fingerprint_inputs`, which gets None for a linked input.
 
-    Its own value, or the texts that stand on the nodes behind its link. A name that is put together on the way is
-    not among them.
+    They are the input's own value or all texts on the nodes behind its link. A name that these nodes put together
+    is not among them.
     """
     if value is not None:
         return [value]
@@ -78,7 +78,7 @@ def named(name: str, value: str | None) -> list[str]:
 
 
 def running_signature() -> str | None:
-    """What the running node is asked for, as `signature`; None where that cannot be known."""
+    """The `signature` of the running node; None where it cannot be known."""
     node = running_node()
     return None if node is None else signature(node.prompt, node.node_id)
 
@@ -86,8 +86,8 @@ def running_signature() -> str | None:
 def outputs_of(workflow_id: str, key: str) -> list[Said]:
     """What nodes of a graph have returned under a key of their `ui`, oldest first.
 
-    For a node whose output came from its cache ComfyUI repeats the cached `ui`, which may stem from another node:
-    of the same graph, or of the same template opened twice.
+    For a node whose output came from its cache, ComfyUI repeats the cached `ui`, which may stem from another node:
+    one of the same graph, or of the same template opened twice.
     """
     server = prompt_server()
     if server is None:
@@ -107,14 +107,14 @@ def shown_in(workflow_id: str, key: str, made: Iterable[dict[str, Any]], name: s
     """What the nodes of a graph show, in the order in which they received it.
 
     Args:
-        key: under which nodes say in their `ui` what they show.
+        key: of the nodes' `ui`, under which they say what they show.
         made: what there is to show, oldest first, each with the node that it was made for in `node_id` and
-            `workflow_id`, and when that got it in `served`, seconds since 1970.
-        name: the field that a node says.
+            `workflow_id`, and in `served` when that node got it, in seconds since 1970.
+        name: the field of `made` whose value a node's `ui` has under the key.
 
     Returns:
-        Of `made` what nodes of this graph have made or been served from ComfyUI's cache, with these nodes. Of
-        several things under one value a node gets its own or, if it has none, the newest.
+        Those of `made` that nodes of this graph have made or been served from ComfyUI's cache, with these nodes. Of
+        several with the same value a node gets its own or, if it has none, the newest.
     """
     made = list(made)
     found = {(each["id"], each["node_id"]): each for each in made if each["workflow_id"] == workflow_id}

@@ -20,7 +20,7 @@ _BYPASSED = re.compile(r"diffusion_model\.(forward|forward_block|blocks\.\d+\.((
 _CACHE_KEYS = ("easycache", "lazycache")  # of the wrappers that ComfyUI's EasyCache and LazyCache add
 _READ = {"c_crossattn"}  # all that an AR pass reads of a prompt, besides its area and strength
 _CARRIED = ("control", "gligen", "concat_latent_image", "vace_frames")  # what other nodes add to the text
-_NOT_TEXT = (  # what a later prompt would lose: words, option, value without effect, nodes that set it
+_NOT_TEXT = (  # what a later prompt would lose: name for messages, option, value without effect, nodes to remove
     ("a time range", "start_percent", 0.0, "ConditioningSetTimestepRange"),
     ("a time range", "end_percent", 1.0, "ConditioningSetTimestepRange"),
     ("a time range", "clip_start_percent", 0.0, "the hook keyframes of its CLIP"),
@@ -117,12 +117,12 @@ def check_prompts(conds: Mapping[str, Sequence[Mapping[str, Any]]], highest: flo
 
 
 def later_text(name: str, conditioning: Sequence[Sequence[Any]]) -> Any:
-    """The text [1, L, D] of a later prompt, as a node gets it: pairs of a text and its options.
+    """The text [1, L, D] of a later prompt from its conditioning: pairs of a text and its options.
 
     name: of the prompt's input, for messages.
 
     Raises:
-        DummyForcingError: there is no text, or more than that: a later prompt takes over as a text alone.
+        DummyForcingError: there is no text, or more than a text: nothing else of a later prompt would take effect.
     """
     if not conditioning:
         raise DummyForcingError(
@@ -167,7 +167,7 @@ class _NoWindows:
 
 
 def leave_out_windows(model_options: dict[str, Any]) -> None:
-    """For one sampling: windows over a chunk would give its frames to the memory in pieces, and twice."""
+    """Turn context windows off for one sampling: the memory would get a chunk's frames in pieces, and twice."""
     if model_options.get("context_handler") is not None:
         model_options["context_handler"] = _NoWindows()
 

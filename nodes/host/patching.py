@@ -33,7 +33,7 @@ def with_compile(model):
 
 
 def with_patch(model, patch: ModelPatch):
-    """A clone of the MODEL that streams under `patch`, in core's AR sampler and in ours; replaces an older one."""
+    """A clone of the MODEL that streams under `patch`, in core's AR sampler and ours; replaces an older patch."""
     from comfy.patcher_extension import CallbacksMP, WrappersMP
 
     backbone = causal_backbone(model)
@@ -58,7 +58,7 @@ def with_patch(model, patch: ModelPatch):
 
 
 def _rebind(patcher, clone) -> None:
-    """Clone callback: a clone shares our forward by reference, but with a module of its own it needs a new one."""
+    """Clone callback: a clone shares our forward by reference, but needs a new one for a module of its own."""
     if clone.model is not patcher.model:
         _bind(clone)
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 Prompt = dict[str, Any]
-_MOST_NODES = 1000  # that are searched at most
+_MOST_NODES = 1000  # searched at most
 
 
 def is_link(prompt: Prompt | None, value: Any) -> bool:
@@ -41,7 +41,7 @@ def nodes_behind(prompt: Prompt | None, node_id: str, class_type: str) -> list[s
 
 
 def signature(prompt: Prompt | None, node_id: str | None) -> str | None:
-    """What a node is asked for, behind its links too: equal for equal graphs, whatever their ids.
+    """Hash of what a node is asked for, with the nodes behind its links: equal for equal graphs, whatever the ids.
 
     None for a node that is not in the prompt.
     """
@@ -51,7 +51,7 @@ def signature(prompt: Prompt | None, node_id: str | None) -> str | None:
 def _signature(prompt: Prompt, node_id: str, known: dict[str, str]) -> str:
     """known: the signatures so far, by id; each node is read once."""
     if node_id not in known:
-        known[node_id] = ""  # for a loop, which ComfyUI refuses later
+        known[node_id] = ""  # ends a loop, which ComfyUI refuses later
         inputs = {
             name: (_signature(prompt, value[0], known), value[1]) if is_link(prompt, value) else repr(value)
             for name, value in inputs_of(prompt, node_id).items()

@@ -91,7 +91,7 @@ def _attached(backbone: nn.Module) -> Iterator[None]:
 
 
 def _apply(run: SamplingRun, executor, *args, **kwargs):
-    """APPLY_MODEL wrapper: notes that the model is run, so that the error can say why our forward is not."""
+    """APPLY_MODEL wrapper: notes that the model was run, so that an error can say why our forward was not."""
     run.applied = True
     return executor(*args, **kwargs)
 
@@ -105,7 +105,7 @@ def notices(model, own_levels: bool = False) -> list[str]:
 
 
 def _notices(model, forward, own_levels: bool) -> list[str]:
-    """forward: the module's, which may cover another pack's."""
+    """forward: the module's forward, which may cover another pack's."""
     objects = {name: patch for name, patch in model.object_patches.items() if name != FORWARD}
     if isinstance(forward, ChunkForward) and forward.below:
         objects[FORWARD] = forward.below

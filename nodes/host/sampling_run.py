@@ -33,9 +33,9 @@ _NOT_RUN = (
     "remove that node"
 )
 _LEFT_OUT = (
-    "a prompt took part in some passes only, so that nothing is remembered of the chunks before under it; another "
-    "node leaves it out, such as CFG Override for a part of the steps: let CFG be the same in all passes, or "
-    "remove that node"
+    "a prompt took part in some passes only, so that its memory lacks the chunks before; another node leaves the "
+    "prompt out, such as CFG Override for a part of the steps: let CFG be the same in all passes, or remove that "
+    "node"
 )
 _TWICE = (
     "Another node runs the model once more in a pass (guidance that skips layers or changes attention, such as "
@@ -49,7 +49,7 @@ NOTHING_HELD = MemoryStatus(bytes=0, history_frames=0.0, roles=None, masses=None
 class HeadsFound:
     """Heads that were measured while a video was made: fp32 masses [layers, heads, 3], int64 roles [layers, heads].
 
-    keep: the method that measured them. The other fields describe the passes in which it did.
+    keep: the method that measured them. The other fields describe the passes in which it measured.
     """
 
     masses: Tensor
@@ -105,7 +105,7 @@ class SamplingRun:
 
     @property
     def status(self) -> MemoryStatus:
-        """What is held now: bytes summed over conditionings, everything else of the first."""
+        """What is held now: bytes summed over conditionings, everything else from the first one."""
         found = [each.status for each in self.denoisers]
         return replace(found[0], bytes=sum(each.bytes for each in found)) if found else NOTHING_HELD
 
@@ -136,7 +136,7 @@ class SamplingRun:
         return torch.cat([self._pass(backbone, *part, start_frame, runtime) for part in parts])
 
     def change_prompt(self) -> None:
-        """Be told that the next pass brings other text embeddings."""
+        """Note that the next pass brings other text embeddings."""
         for branch in self._branches.values():
             branch.prompt_is_old = True
 
@@ -213,7 +213,8 @@ class _Branch:
     """One conditioning of a running sampling.
 
     prompt_is_old: whether the next pass brings another prompt. last: the clock derived last. seen: the clock of the
-    last pass. remembered: latent frames committed, as the memory counts. flow: of the last clean pass.
+    last pass. remembered: latent frames committed, counted from the memory's beginning. flow: of the last clean
+    pass.
     """
 
     denoiser: BackboneDenoiser

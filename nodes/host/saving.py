@@ -26,7 +26,7 @@ class Saved:
 
     def __call__(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         logger.warning(
-            "open the saved file with Load AR Video Model, which knows it again; ComfyUI's own loaders take it for "
+            "open the saved file with Load AR Video Model, which recognises it; ComfyUI's own loaders take it for "
             "an ordinary bidirectional model, since its save nodes do not write that it is causal. `dummy-forcing "
             "convert` makes a file of it that they open as well"
         )

@@ -29,7 +29,7 @@ USUAL_PASSES = 5  # of families that take several chunks at once
 def sampled_video(
     model, patch: ModelPatch, sampler, shape: tuple[int, ...], options: dict[str, Any], sigmas: Tensor
 ) -> VideoShape:
-    """What a sampler will make from latents of `shape`: ours tells it, for core's it follows from the options."""
+    """What a sampler will make from latents of `shape`: ours says so, for core's it follows from the options."""
     if hasattr(sampler, "stream_config"):
         config = sampler.stream_config(shape, options, patch.loop, tuple(sigmas.tolist()))
         return config.video_shape(**_known(model), batch=shape[0])

@@ -16,19 +16,19 @@ REFUSALS = {
     "no_stream": "There is no such stream.",
     "no_chunk": "This chunk is not there.",
 }
-"""What is refused to people, by code: the player words it in their language.
+"""Why something is refused to people, by code: the player says it in their language.
 
 `locales/<language>/main.json` has them as `live.refused.<code>`; the English here is for other clients.
 """
 
 
 def answer(content: dict[str, Any]) -> web.Response:
-    """JSON that no browser keeps."""
+    """JSON that no browser caches."""
     return web.json_response(content, headers={"Cache-Control": "no-store"})
 
 
 def refuse(status: int, reason: str) -> web.Response:
-    """reason: a code of `REFUSALS` or, of what only programs can get wrong, a sentence."""
+    """reason: a code of `REFUSALS` or, where only a program can have made the mistake, a sentence."""
     return web.json_response(_reason(reason), status=status)
 
 
@@ -38,7 +38,7 @@ def error(reason: str) -> dict[str, str]:
 
 
 def workflow_id(request: web.Request) -> str:
-    """The graph that a page asks for; raises HTTPBadRequest if it names none."""
+    """The graph that a page asks about; raises HTTPBadRequest if it names none."""
     found = request.query.get("workflow_id", "")
     if not 0 < len(found) <= _MOST_ID:
         raise web.HTTPBadRequest(**error("Give the workflow_id of an open workflow."))

@@ -12,10 +12,10 @@ from .live_stream import LiveStream, PromptMark
 
 
 class LivePrompts:
-    """A prompt plan whose schedule takes what people ask for; stands in for the plan in a sampler."""
+    """A prompt plan whose schedule also takes what people ask for; a sampler gets it in place of the plan."""
 
     def __init__(self, plan: PromptPlan, clip):
-        """clip: encodes; None where none is connected."""
+        """clip: the text encoder; None where none is connected."""
         self._plan = plan
         self._clip = clip
         self._running: PromptSchedule | None = None
@@ -59,7 +59,7 @@ def encode(clip, text: str) -> Tensor:
 def prompt_marks(
     first: str | None, later: list[str | None], plan: PromptPlan, config: StreamConfig
 ) -> list[PromptMark]:
-    """Where each text begins; `later` are those of the plan, None where it is not known."""
+    """Where each text begins; `later` are the texts of the plan, None for one that is not known."""
     marks = [PromptMark(0, first)] if first else []
     for time, text in zip(plan.times, later, strict=True):
         chunk = config.chunk_at(time.latent_frame(config, FRAME_RATE))

@@ -1,7 +1,7 @@
 """Routes for live streams: their state, their chunks, another prompt, stop. web/PROTOCOL.md describes them.
 
-They hang on ComfyUI's own route table, so that its rules for origins hold here too. A client names streams and
-chunks by number and random id only; a path it never sees or sends.
+They are part of ComfyUI's own route table, so that its rules for origins hold here too. A client names streams by
+random ids and chunks by number; it never sees or sends a path.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
         file = _stream(request, streams).chunk_file(int(request.match_info["index"]))
         if file is None or not file.is_file():
             return refuse(404, "no_chunk")
-        # no-store: the browser would else keep hours of video on the user's disk.
+        # no-store: the browser would otherwise keep hours of video on the user's disk.
         headers = {"Content-Type": "application/octet-stream", "X-Content-Type-Options": "nosniff"}
         return web.FileResponse(file, headers={**headers, "Cache-Control": "no-store"})
 
@@ -67,7 +67,7 @@ def _stream(request: web.Request, streams: LiveStreams) -> LiveStream:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    """The JSON object sent. Other content types go without preflight, so any page could send them: refused."""
+    """The JSON object sent. Other content types are refused: without preflight, any page could send them."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(**error("Send application/json."))
     data = await request.content.read(_MOST_BODY + 1)
@@ -77,7 +77,7 @@ async def _body(request: web.Request) -> dict[str, Any]:
         raise web.HTTPRequestEntityTooLarge(_MOST_BODY, len(data), **error(f"Send at most {_MOST_BODY} bytes."))
     try:
         body = json.loads(data)
-    except (ValueError, RecursionError):  # of bytes that are no UTF-8, too
+    except (ValueError, RecursionError):  # bytes that are no UTF-8, too
         body = None
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(**error("Send a JSON object."))

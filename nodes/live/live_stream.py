@@ -26,8 +26,8 @@ Status = Literal["running", "finished", "stopped", "failed"]
 
 MOST_PROMPTS = 100
 MOST_SHOWN = 300  # characters of a text in the state
-_WAITING_CHUNKS = 2  # decoded ones that may wait for their encoding: bounds the frames held in memory
-_RECENT = 8  # chunks that speed and time left go by
+_WAITING_CHUNKS = 2  # decoded ones that may wait to be encoded: bounds the frames held in memory
+_RECENT = 8  # newest chunks, from which speed and time left are computed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StreamPlace:
 
 @dataclass(frozen=True)
 class StreamSize:
-    """What is known before the first chunk; chunks and frames are None without end."""
+    """What is known before the first chunk; chunks and frames are None for a video without end."""
 
     width: int
     height: int
@@ -52,7 +52,7 @@ class StreamSize:
 
 @dataclass(frozen=True)
 class PromptMark:
-    """The text from this chunk on; None where it is not known, as of a prompt that came as a tensor."""
+    """The text from this chunk on; None where it is not known, as for a prompt that came as a tensor."""
 
     chunk: int
     text: str | None
@@ -61,8 +61,9 @@ class PromptMark:
 class LiveStream:
     """One video under way, or what is left of it.
 
-    The sampling thread adds chunks and looks what is asked for; the server's thread reads and asks; a thread of its
-    own encodes, so that neither waits. Its id is random: it names the stream in routes and its folder on disk.
+    The sampling thread adds chunks and looks up what people ask for; the server's thread reads the state and takes
+    requests; the stream's own thread encodes, so that neither of them waits. The id of a stream is random: it names
+    the stream in routes and its folder on disk.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class LiveStream:
     ):
         """
         Args:
-            parent: folder to make the stream's own in.
+            parent: folder in which the stream makes its own.
             changed: called from any thread when there is something new in `state`.
             prompts: what is known of the prompts' texts.
             no_prompt_box: why the prompt cannot be changed, a code of `REFUSALS`; None if it can.
@@ -115,7 +116,7 @@ class LiveStream:
         self._encoder.submit(self._keep, frames, standing, time.time())
 
     def compare(self, comparison: dict[str, Any]) -> None:
-        """What is known of two clips side by side, for the state; told with the next chunk."""
+        """Take what is known of two clips side by side; browsers get it with the next chunk."""
         self._comparison = comparison
 
     def take_prompt(self) -> str | None:
@@ -125,7 +126,7 @@ class LiveStream:
         return asked
 
     def prompt_changed(self, text: str, chunk: int) -> None:
-        """The text counts from this chunk on."""
+        """The text applies from this chunk on."""
         with self._lock:
             self._prompts = [mark for mark in self._prompts if mark.chunk != chunk] + [PromptMark(chunk, text)]
             self._prompts = sorted(self._prompts, key=lambda mark: mark.chunk)[-MOST_PROMPTS:]
@@ -153,7 +154,7 @@ class LiveStream:
     # What the server's thread does.
 
     def prompt_queries(self, text: str) -> str | None:
-        """Another prompt from the next chunk on; gives why not, a code of `REFUSALS`, if it cannot be."""
+        """Ask for another prompt from the next chunk on; if that is refused, returns why, a code of `REFUSALS`."""
         with self._lock:
             refused = self._no_prompt_box if self._status == "running" else "over"
             if refused is None:
@@ -212,7 +213,7 @@ class LiveStream:
         return self._bytes
 
     def forget_chunk(self) -> bool:
-        """Remove the oldest chunk, but never the newest; whether there was one."""
+        """Remove the oldest chunk, but never the newest; returns whether one was removed."""
         with self._lock:
             if self._first >= len(self._chunks) - 1:
                 return False
@@ -231,7 +232,7 @@ class LiveStream:
         return self._folder / f"{index:06}.pack"
 
     def _keep(self, frames: Tensor, standing: Standing, decoded_at: float) -> None:
-        """Encode and write a chunk. A disk that is full ends the view of the video, not the video."""
+        """Encode and write a chunk. A full disk ends the live view of the video, not the video."""
         try:
             if self._broken is None:
                 data = pack(encode_jpegs(frames, self._quality))
@@ -243,13 +244,13 @@ class LiveStream:
                     self._bytes += len(data)
         except Exception as error:
             logger.warning("the live view of this video ends here: %s", error)
-            self._broken = getattr(error, "strerror", None) or type(error).__name__  # the rest may name a path
+            self._broken = getattr(error, "strerror", None) or type(error).__name__  # the message may name a path
         finally:
             with self._lock:
                 self._standing = standing
                 self._ends.append((time.monotonic(), self._ends[-1][1] + len(frames)))
                 if len(self._ends) > 2 and not self._ends[0][1]:
-                    self._ends.popleft()  # the first chunk has waited for the model to be loaded
+                    self._ends.popleft()  # the first chunk had to wait for the model to be loaded
             self._room.release()
             self._tell()
 

@@ -14,7 +14,7 @@ from .live_stream import LiveStream, PromptMark, StreamPlace, StreamSize
 
 EVENT = "dummy_forcing.stream"
 OUTPUT = "dummy_forcing_stream"
-"""Under which a node names its stream in its `ui`."""
+"""The key in a node's `ui` that holds the id of its stream."""
 FOLDER = "dummy_forcing_live"
 MOST_STREAMS = 64
 MOST_BYTES = 2 * 2**30
@@ -58,7 +58,7 @@ class LiveStreams:
         return stream if stream is not None and stream.place.prompt_id == prompt_id else None
 
     def states_of(self, workflow_id: str) -> list[dict[str, Any]]:
-        """States of what a workflow's nodes have made or taken from ComfyUI's cache, in the order of that."""
+        """States of what a workflow's nodes have made or received from ComfyUI's cache, in the order of receipt."""
         with self._lock:
             streams = list(self._streams.values())
         return shown_in(workflow_id, OUTPUT, [stream.state() for stream in streams], "id")
@@ -68,7 +68,7 @@ class LiveStreams:
         self._send(stream.state())
 
     def _make_room(self) -> None:
-        """Streams that are over go before chunks of those under way."""
+        """Forget the oldest streams that are over and, if that is not enough, the oldest chunks of any."""
         with self._lock:
             over = [stream for stream in self._streams.values() if not stream.running]
             size = sum(stream.bytes for stream in self._streams.values())
@@ -90,4 +90,4 @@ def _temp_folder() -> Path:
 
 
 STREAMS = LiveStreams(_temp_folder, partial(tell_browsers, EVENT))
-"""Those of this ComfyUI."""
+"""The streams of this ComfyUI."""

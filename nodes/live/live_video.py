@@ -1,4 +1,4 @@
-"""What the node that makes a video has to do with those who watch it."""
+"""Connects the node that makes a video with the people who watch it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LiveVideo:
         return {OUTPUT: [self._stream.id]}
 
     def check_stop(self) -> None:
-        """End the sampling as ComfyUI's own stop does, but of this video alone."""
+        """End the sampling as ComfyUI's own stop does, but only that of this video."""
         if self._stream.stop_asked:
             raise comfy.model_management.InterruptProcessingException
 
@@ -49,7 +49,7 @@ class LiveVideo:
         self._stream.add_chunk(frames, standing)
 
     def take_prompt(self, standing: Standing) -> None:
-        """What has been asked of the next chunk; call it between two, on the thread that samples."""
+        """Take the prompt asked for; call it between two chunks, on the thread that samples."""
         self.prompts.take(self._stream, standing.chunks_done)
 
     def __enter__(self) -> LiveVideo:

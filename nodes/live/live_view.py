@@ -26,7 +26,7 @@ def show_text(text: str, node_id: str | None) -> None:
 
 
 def show_result(text: str, node_id: str | None) -> dict[str, list[str]]:
-    """Put text about its result on a node; gives what the node's `ui` has to say, see `texts`."""
+    """Put text about a node's result on the node; returns what goes into its `ui`, see `texts`."""
     show_text(text, node_id)
     return {OUTPUT: [text]}
 
@@ -34,10 +34,10 @@ def show_result(text: str, node_id: str | None) -> dict[str, list[str]]:
 class LiveView:
     """Shows a stream on one node.
 
-    Until a chunk has been decoded, previews show what a pass predicts: a frame from the light decoder, if there
-    is one, else the host's rough ones, if its settings ask for any: by default they do not. From then on the
-    chunk decoded last plays while the next one is sampled; it is the output itself, at hand without further work.
-    Where the node has a player, it shows all this and more.
+    Until a chunk has been decoded, previews show what a pass predicts: a frame from the light decoder if there is
+    one, else the host's rough preview if its settings ask for one, which by default they do not. From then on the
+    chunk decoded last plays while the next one is sampled; it is the output itself and takes no further work.
+    Where the node has a player, the player shows all this and more.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LiveView:
         Args:
             passes_before, total: where this stream stands among several that share a progress bar.
             live: the video for players in browsers; None if there is nothing to play.
-            light: a decoder fast enough for a frame a pass; None if there is none.
+            light: a decoder fast enough for one frame per pass; None if there is none.
         """
         self.tally = Tally(config)
         self._node_id = node_id
@@ -82,7 +82,7 @@ class LiveView:
             self._live.add_chunk(frames, standing)
 
     def begin_next(self) -> None:
-        """Between two chunks: take what has been asked of the next, say how far the video is."""
+        """Between two chunks: take the prompt asked for, say how far the video is."""
         if self._live is not None:
             self._live.take_prompt(self.tally.standing)
         self.say_standing()
@@ -106,7 +106,7 @@ class LiveView:
             return _as_preview(self._light.decode_apart(latents[:, :, :1])[0, 0])
         if self._previewer is None:
             return None
-        return self._previewer.decode_latent_to_preview_image("JPEG", latents)  # of their first frame
+        return self._previewer.decode_latent_to_preview_image("JPEG", latents)  # it shows their first frame
 
 
 def _as_preview(frame: Tensor):

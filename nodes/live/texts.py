@@ -8,7 +8,7 @@ from ..host.frontend import outputs_of
 from .answers import answer, workflow_id
 
 OUTPUT = "dummy_forcing_text"
-"""Under which a node says its text in its `ui`."""
+"""The key in a node's `ui` that holds its text."""
 PATH = "/dummy_forcing/texts"
 
 

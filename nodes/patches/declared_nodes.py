@@ -18,7 +18,7 @@ _SLOTS = ("keep", "merge", "select", "cross")
 
 
 def declared_nodes(have_their_own: Collection[type[Method]]) -> Iterator[type[io.ComfyNode]]:
-    """A node for each method that asks for one and is not among these."""
+    """A node for each method that asks for one and has none of its own."""
     for slot in _SLOTS:
         for method in methods(slot).values():
             if method.on_nodes and method not in have_their_own:
@@ -26,7 +26,7 @@ def declared_nodes(have_their_own: Collection[type[Method]]) -> Iterator[type[io
 
 
 def _node_of(method: type[Method]) -> type[io.ComfyNode]:
-    """Sets the method on a MODEL, in place of another one of its slot."""
+    """A node that sets the method on a MODEL, in place of another one of its slot."""
     keeps = method.slot == "keep"
 
     class DeclaredPatch(io.ComfyNode):

@@ -85,7 +85,10 @@ class DummyForcingPatch(io.ComfyNode):
 
 
 def _show_heads(patched, keep: DummyForcing, profile: HeadProfile | None) -> dict[str, list[str]]:
-    """Put the profile's head map on the node, or have those of videos to be made put there; what its `ui` says."""
+    """Put the profile's head map on the node or, without a profile, have the maps of later videos put there.
+
+    Returns what goes into the node's `ui`.
+    """
     if profile is None:
         maps = VideoMaps.of_running_node(keep)
         patched.set_attachments(HEADS_KEY, maps)
@@ -101,8 +104,8 @@ def _check_family(model, profile: HeadProfile | None) -> None:
         return
     if family_loop(family).starts_over_each(family.chunk_frames) and profile is None:
         raise DummyForcingError(
-            f"{family.heads_note}. Heads cannot be measured on the way either: connect a profile of Profile Dummy "
-            "Heads, or remove the Dummy Forcing Patch"
+            f"{family.heads_note}. Heads cannot be measured while the video is made either: connect a profile of "
+            "Profile Dummy Heads, or remove the Dummy Forcing Patch"
         )
     logger.warning("%s: %s", family.title, family.heads_note)
 

@@ -88,5 +88,5 @@ class LightForcingPatch(io.ComfyNode):
 
 
 def _always(*fields: str) -> list[io.Input]:
-    """Inputs of a choice: they are there with it, and none of them is an advanced one."""
+    """Inputs of a choice: all of them are shown with it, none as an advanced one."""
     return [option_input(LightForcing, field, optional=False, advanced=None) for field in fields]

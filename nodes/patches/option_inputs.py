@@ -1,4 +1,4 @@
-"""Inputs of nodes from the declarations of methods, and methods from what nodes are given."""
+"""Makes inputs of nodes from the declarations of methods, and methods from the values of these inputs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _MOST = 2**31 - 1
 
 
 def option_inputs(method: type[Method], *fields: str) -> list[io.Input]:
-    """An input for each of these fields; for all, those that are seldom changed last, where none are named."""
+    """An input for each of these fields; if none is named, for all of them, those that are seldom changed last."""
     declared = options_of(method)
     names = fields or sorted(declared, key=lambda field: declared[field].rare)
     return [option_input(method, field) for field in names]
 
 
 def option_input(method: type[Method], field: str, **details: Any) -> io.Input:
-    """The input of a field; details are those of the input, in place of what the declaration gives."""
+    """The input of a field; `details` are arguments of the input that replace what the declaration gives."""
     declared = options_of(method)[field]
     default = default_of(method, field)
     found: dict[str, Any] = {"tooltip": declared.help}

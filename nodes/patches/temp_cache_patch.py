@@ -15,7 +15,7 @@ from .option_inputs import from_inputs, option_inputs
 
 
 class TempCachePatch(io.ComfyNode):
-    """Holds tokens that stay alike from frame to frame once."""
+    """Holds tokens that stay alike from frame to frame only once."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:

@@ -42,8 +42,8 @@ class HostNoise:
     """Initial noise as the host drew it, [B, C, F, h, w]; fresh noise as in core's own AR sampler.
 
     That rule seeds the device's global generator with seed + 1000 * chunk + pass (docs/references.md, "ComfyUI's
-    noise"), so that results depend on the device; a generator of our own gives the same numbers. Chunks count from
-    behind the opening.
+    noise"), so that results depend on the device; a generator of our own gives the same numbers. Chunks are
+    counted from the end of the opening.
     """
 
     initial: Tensor
@@ -90,7 +90,7 @@ class GuiderDenoiser:
         self._run.clock = clock
         x0 = self._guider(x, x.new_full((self.batch,), clock.sigma), **self._extra_args)
         self._run.check_reached()
-        if clock.frame_sigmas is not None:  # the guider knows one noise level for all frames
+        if clock.frame_sigmas is not None:  # the guider knows only one noise level for all frames
             x0 = torch.lerp(x, x0, sigmas_for(clock, x) / clock.sigma)
         return x0
 
@@ -118,7 +118,7 @@ class GuiderDenoiser:
 
 
 class ARStreamingSampler(comfy.samplers.Sampler):
-    """Samples chunk after chunk, in whatever guider it is put.
+    """Samples chunk after chunk, under any guider.
 
     chunk_frames: latent frames denoised together.
     noise_rule: one of `NOISE_RULES`.
@@ -126,15 +126,15 @@ class ARStreamingSampler(comfy.samplers.Sampler):
     observers: look at attention.
     consumer: gets every event as it comes.
     keep_latents: whether to return the video's latents or, to hold memory flat, only the last chunk's.
-    keep_partial: whether an interrupt gives the chunks finished so far, if there are any, as the result.
-    stopped: called when it does.
+    keep_partial: whether after an interrupt the chunks finished so far, if there are any, are the result.
+    stopped: called after such an interrupt.
     prompts: later prompts.
     source: latents [B, C, F, h, w] of a whole video to change, in the host's scale, where those given to the guider
         are only as long as a chunk. Noise levels below 1 say how much of it stays.
     anchor: for families with rollouts, see `stream_chunks`.
     context_noise, refine: as in `StreamConfig`.
 
-    `said` holds what the last sampling warned of: what other nodes have set and has no effect.
+    `said` holds the warnings of the last sampling: settings of other nodes that have no effect.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class ARStreamingSampler(comfy.samplers.Sampler):
             finally:
                 self._running, self.said = None, tuple(run.said)
         progress.finish(chunks)
-        # Noise levels may end above 0: the host wants what it can noise again to the same latents.
+        # Noise levels may end above 0: the host expects a result that it can noise again to the same latents.
         return model_wrap.inner_model.model_sampling.inverse_noise_scaling(sigmas[-1], torch.cat(chunks, dim=2))
 
     def _collect(self, events, progress: _Progress) -> list[Tensor]:
@@ -310,6 +310,6 @@ class _Progress:
 
 
 def preview_frame(event: PassDone) -> int:
-    """The frame of its chunk that a pass shows: the first pass the first, the last pass the last."""
+    """The frame of its chunk that a pass shows: the first pass shows the first frame, the last pass the last."""
     last = event.clock.frames - 1
     return round(last * event.clock.pass_index / max(1, event.passes - 1))

@@ -1,4 +1,4 @@
-"""ComfyUI's VAE objects, decoding a stream chunk by chunk; light decoders among its files."""
+"""Decodes streams with ComfyUI's VAE objects, chunk by chunk; finds light decoders among its files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def streaming_decoder(vae, channels: int) -> StreamingDecoder:
     """A decoder over a VAE object's own module, on the device and in the dtype that ComfyUI runs it in.
 
     Raises:
-        DummyForcingError: not a Wan 2.1 VAE, or one of other latent channels than the model's.
+        DummyForcingError: not a Wan 2.1 VAE, or one with another number of latent channels than the model.
     """
     _check_channels(vae, channels, "VAE", f"the Wan 2.1 VAE ({_NAME})")
     module = vae.first_stage_model
@@ -44,15 +44,15 @@ def streaming_decoder(vae, channels: int) -> StreamingDecoder:
 def light_decoder(decoder, vae, model, channels: int) -> StreamingDecoder:
     """A decoder in place of the VAE's own: a Wan VAE of another width, or TAEHV in the scale it was trained in.
 
-    ComfyUI takes a TAEHV file of 16 channels for HunyuanVideo's or Wan's by the type of its weights; only its
-    layers are used here, and what they read is found out by decoding a test picture, once a file.
+    ComfyUI decides by the type of its weights whether a TAEHV file of 16 channels is HunyuanVideo's or Wan's. Only
+    its layers are used here, and what they read is found out by decoding a test picture, once per file.
 
     Args:
         decoder, vae: VAE objects; the latents are those of `vae`.
         model: knows the scale of its latents.
 
     Raises:
-        DummyForcingError: another kind of decoder, or not one of this VAE's latents.
+        DummyForcingError: another kind of decoder, or not one for this VAE's latents.
     """
     _check_channels(decoder, channels, "decoder", _LIGHT_NAMES)
     module = decoder.first_stage_model
@@ -75,7 +75,7 @@ def light_decoder(decoder, vae, model, channels: int) -> StreamingDecoder:
 
 
 def find_decoder(names: tuple[str, ...]) -> Path | None:
-    """The file whose name begins with the first of these that there is; None if there is none of any."""
+    """The file of the first of these decoders that is there, by the beginning of its name; else None."""
     files = [(folder, file) for folder in _FOLDERS for file in folder_paths.get_filename_list(folder)]
     for name in names:
         for folder, file in files:

@@ -67,7 +67,7 @@ class GivenVideo:
         return self.latents[:, :, :used]
 
     def lost(self, used: int) -> list[str]:
-        """In words, what of it is not in the video as it was given; also in the log.
+        """Sentences about what was given but is left out of the video or changed in it; the log has them too.
 
         used: latent frames, from the first on, that go into the video.
         """
@@ -82,26 +82,28 @@ class GivenVideo:
 def read_given(given: Any, what: str, keep_frames: bool, most: int | None = None) -> GivenVideo | None:
     """What an input has: an IMAGE, VIDEO or LATENT, or None where nothing is connected.
 
-    A video comes upright and at the model's frame rate by its time stamps, images as they are.
+    A video is read upright and at the model's frame rate, by its time stamps; images are taken as they are.
 
     Args:
-        what: as of `GivenVideo`.
+        what: as in `GivenVideo`.
         keep_frames: take every frame of a video as it is.
-        most: so many frames of a video are used at most; None for all.
+        most: frames of a video that are used at most; None for all.
 
     Raises:
-        DummyForcingError: nothing in it, or nothing that can be read.
+        DummyForcingError: there is nothing in the input, or nothing that can be read.
     """
     if given is None:
         return None
     numbers = _samples(given, what) if isinstance(given, dict) else given
     if isinstance(numbers, Tensor):
-        check_numbers(numbers, what, "run the node that it comes from again, a VAE in float32 (--fp32-vae)")
+        check_numbers(
+            numbers, what, "run the node that it comes from again, in float32 if it is a VAE (--fp32-vae)"
+        )
     if isinstance(given, dict):
         return GivenVideo(what, latents=numbers)
     try:
         clip = open_clip(given)
-        if isinstance(given, Tensor):  # has more than 8 bits
+        if isinstance(given, Tensor):  # images have more than 8 bits
             return GivenVideo(what, frames=given[..., :3], reading=Reading.whole(clip, len(given)))
         return GivenVideo(what, None, *read_clip(clip, None if keep_frames else FRAME_RATE, _KEEP, most))
     except DummyForcingError as error:

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from ...core.heads.forced import EXAMPLE
 from ...core.stream.noise import MOST_SEED
 
-# Of the arrows of every share, strength and threshold. Frontends keep as many decimals of a number that is typed as
+# Step of the arrows of every share, strength and threshold. Frontends round a typed number to as many decimals as
 # the step has: three here.
 FINE_STEP = 0.005
 
@@ -77,7 +77,7 @@ def chunk_input() -> io.Int.Input:
 
 
 def clean_pass_inputs() -> list[io.Float.Input | io.Boolean.Input]:
-    """What the pass does that writes keys and values."""
+    """Settings of the pass that writes keys and values."""
     return [
         io.Float.Input(
             "context_noise",

@@ -181,9 +181,9 @@ def open_model(name: str, family_name: str, weight_dtype: str, lora: str, lora_s
 
 
 def load_patcher(path: str, weight_dtype: str, disable_dynamic: bool = False):
-    """A fresh patcher from the file, which ComfyUI asks for to compile, for hooks and for further GPUs.
+    """A fresh patcher from the file. ComfyUI asks for one to compile a model, for hooks and for further GPUs.
 
-    It takes patches and attachments from the patcher that it is for.
+    ComfyUI gives it the patches and attachments of the patcher that it is made for.
     """
     what = f"the model {path}"
     return _patcher(normalise(*read_checkpoint(Path(path), _read), what), weight_dtype, what, disable_dynamic)
@@ -218,8 +218,8 @@ def _with_lora(model, lora: LoraFile, strength: float):
 def _read(path: Path):
     """Tensors and metadata of a file, memory-mapped where ComfyUI's settings allow it.
 
-    ComfyUI's own reader gives dynamic VRAM the means to read weights straight from the file, but (0.27) takes
-    files by their name ending and says little about what is wrong with one.
+    ComfyUI's own reader lets dynamic VRAM read weights straight from the file, but (in 0.27) it goes by the ending
+    of the file's name and says little about what is wrong with a file.
     """
     if path.suffix.lower() not in _COMFY_SUFFIXES:
         return read_tensors(path)
@@ -257,7 +257,7 @@ def _existing(name: str, folders: tuple[str, ...]) -> Path:
 
 
 def _changed_at(path: Path | None) -> float | None:
-    """When a file, or the shard of its checkpoint that did so last, was changed."""
+    """When a file was changed; for a checkpoint in shards, when the last of them was."""
     if path is None:
         return None
     try:

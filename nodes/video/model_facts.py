@@ -26,7 +26,7 @@ class ARModelInfo:
     ComfyUI hands attachments on to clones by reference, which is right for this one since it is frozen.
 
     Attributes:
-        family: how the model is run; None if it came from another loader and cannot be told.
+        family: how the model is run; None if the model came from another loader and its family cannot be told.
         fingerprint: of the weights in the file, as on the command line (`weights_fingerprint`), without LoRAs.
         shape: sizes of the backbone.
         source: file or files, as people see them.
@@ -53,7 +53,7 @@ def model_facts(model: ModelPatcher) -> ARModelInfo | None:
 def facts_of(model: ModelPatcher) -> ARModelInfo:
     """Facts about any causal Wan MODEL.
 
-    Those of a model from another loader are read off its module. Its fingerprint is then that of the weights as
+    For a model from another loader they are read off its module. Its fingerprint is then that of the weights as
     they were loaded: rounded to fp8, they are no longer those of the file.
 
     Raises:

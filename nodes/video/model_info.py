@@ -46,7 +46,7 @@ class ARModelInfoNode(io.ComfyNode):
     @classmethod
     def execute(cls, model, width: int, height: int, length: int, chunk_frames: int = 0) -> io.NodeOutput:
         facts = facts_of(model)
-        steps = 0 if facts.family else 1  # memory does not depend on it
+        steps = 0 if facts.family else 1  # memory does not depend on the steps
         plan = plan_video(facts, width, height, length, steps, chunk_frames)
         memory = _forecast(model, plan)
         patch = [*_describe_patch(model), *_describe_selection(model, plan)]
@@ -125,7 +125,7 @@ class _MemoryForecast:
 
     @property
     def _most(self) -> str:
-        """What goes before a figure that depends on how heads are going to be classified."""
+        """The words before a figure that depends on how heads are going to be classified."""
         return "at most " if self.ours.bound else ""
 
 

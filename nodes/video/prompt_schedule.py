@@ -1,4 +1,4 @@
-"""The node Prompt Schedule: prompts that follow the first one in the course of a video."""
+"""The node AR Prompt Schedule: prompts that follow the first one in the course of a video."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ARPromptSchedule(io.ComfyNode):
 
 
 def prompts_input():
-    """Where a sampling node takes a schedule."""
+    """The input with which a sampling node takes a schedule."""
     return PromptScheduleType.Input(
         "prompts", optional=True, tooltip="Later prompts, from AR Prompt Schedule; the node's own is the first."
     )

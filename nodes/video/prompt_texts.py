@@ -7,7 +7,7 @@ from typing import Any
 from ..host.prompt_graph import Prompt, inputs_of, is_link
 
 _TEXT_NAMES = ("text", "prompt", "string", "value")
-_FARTHEST = 8  # nodes between
+_FARTHEST = 8  # nodes between an input and its text
 
 
 def find_text(prompt: Prompt | None, node_id: str | None, name: str) -> str | None:

@@ -43,7 +43,7 @@ def run_stream(
     The guider is given latents of one chunk, so that nothing grows with the length. VAEs given here are loaded
     together with the model and stay loaded, so that chunks can be decoded in between. `given` are raw latents as
     a VAE makes them; `keep_partial` and `stopped` are as in `ARStreamingSampler`, the others as in `stream_chunks`.
-    Returns what the log has warned of, in sentences.
+    Returns the warnings of the log, as sentences.
     """
     patched = host.with_patch(model, patch)
     options = patched.model_options.setdefault("transformer_options", {})

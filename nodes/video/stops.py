@@ -1,9 +1,9 @@
-"""Results that a stop has cut short: delivered, but never taken from ComfyUI's cache for what was asked for.
+"""Results that a stop has cut short: they are delivered, but never reused from ComfyUI's cache as complete ones.
 
 ComfyUI takes a result from its cache where a node's inputs, and what its `fingerprint_inputs` answers, are as they
-were when the result was made. A node that can be stopped answers how often it has been, so that after a stop it
-runs again, and with it all that follows from it. What counts is what a node is asked for, its links included;
-neither its id nor its graph counts, as in the cache itself.
+were when the result was made. A node that can be stopped answers how often it has been stopped, so that after a
+stop it runs again, and with it all that follows from it. Stops are counted by what a node is asked for, its links
+included; as in the cache itself, neither the node's id nor its graph matters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..host.frontend import running_signature
 
 
 class Stops:
-    """Counts the stops of nodes that are asked for the same; for good, as the cache may keep a stopped result."""
+    """Counts stops of nodes that are asked for the same; never reset, as the cache may keep a stopped result."""
 
     def __init__(self) -> None:
         self._counts: Counter[Hashable] = Counter()
@@ -37,7 +37,7 @@ class Stops:
         return self._counts[key]
 
     def counter(self) -> Callable[[], None]:
-        """What to call when the result of the node that is executed now is cut short; it may be kept for later."""
+        """A function to call, also later, when the result of the node that is executed now is cut short."""
         context = get_executing_context()
         known = context is not None and context.prompt_id == self._prompt_id
         key = self._keys.get(context.node_id) if known else None
@@ -50,4 +50,4 @@ class Stops:
 
 
 STOPS = Stops()
-"""Those of this ComfyUI."""
+"""The stops of this ComfyUI."""

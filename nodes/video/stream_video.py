@@ -231,8 +231,8 @@ class StreamARVideo(io.ComfyNode):
 class _Recording:
     """Consumes a stream's events: shows, decodes and writes each chunk.
 
-    Decoding and writing may go on beside the sampling of the next chunk. ComfyUI moves weights about on the stream
-    that it samples on, so the decoder's work stays on it.
+    Decoding and writing may go on beside the sampling of the next chunk. ComfyUI moves weights about on the CUDA
+    stream that it samples on, so the decoder's work stays on that stream.
     """
 
     def __init__(
@@ -258,11 +258,11 @@ class _Recording:
             self._ahead.add(event.latents, partial(self._take, self._view.tally.standing))
             if not self._keep_latents:
                 self.latents.clear()
-            self.latents.append(event.latents.float().cpu())  # behind a decoder that Stop may have stopped
+            self.latents.append(event.latents.float().cpu())  # after the decoder, which Stop may interrupt
             self._view.begin_next()
 
     def wait(self) -> None:
-        """Until every chunk has been written."""
+        """Wait until every chunk has been written."""
         self._ahead.wait()
 
     def close(self) -> None:
@@ -271,7 +271,7 @@ class _Recording:
     def _take(self, standing: Standing, frames: Tensor) -> None:
         if self.anchor is not None:
             self.anchor.add(frames)
-        self._view.show_frames(frames[0], standing)  # first: people wait for them, the file has time
+        self._view.show_frames(frames[0], standing)  # first: people are waiting for them, the file can wait
         self._video.write(frames[0])
 
 
@@ -290,7 +290,7 @@ def _opening_frames(model, start) -> int:
 def _given(
     start: GivenVideo | None, source: GivenVideo | None, vae, plan: VideoPlan, channels: int
 ) -> tuple[GivenLatents, list[str]]:
-    """What was given as latents, and in words what of it is not in the video."""
+    """What was given, as latents, and sentences about what of it is not in the video."""
     parts = [(start, plan.opening_frames), (source, plan.latent_frames)]
     lost = [line for part, used in parts if part is not None for line in part.lost(used)]
     latents = [None if part is None else part.to_latents(vae, plan, channels, used) for part, used in parts]
@@ -298,7 +298,7 @@ def _given(
 
 
 def _describe(report: RunReport, notes: list[str]) -> str:
-    """notes: what was given and is not in the video, and what other nodes have set and has no effect."""
+    """notes: what was given but is not in the video, and settings of other nodes that have no effect."""
     lines = [describe_run(report), *notes]
     if report.roles is not None:
         lines.append(describe_roles(report.roles))

@@ -51,7 +51,7 @@ class ToyWorld(io.ComfyNode):
 
 
 class ToyCLIP:
-    """What ComfyUI's text nodes call of a CLIP: the toy world's vocabulary needs no model."""
+    """The methods of a CLIP that ComfyUI's text nodes call; the toy world's vocabulary needs no model."""
 
     def tokenize(self, text: str, **options) -> str:
         """The text itself."""

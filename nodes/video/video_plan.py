@@ -1,4 +1,4 @@
-"""From a node's widgets and a model's family to what a stream needs, with errors for people."""
+"""Turns a node's widgets and a model's family into what a stream needs, with errors for people."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ def plan_video(
         length: pixel frames.
         opening_frames: latent frames of a start image or video.
         strength: how much of a video to change is replaced; 1 for all of it.
-        source_frames: latent frames of that video, if there is one; length 0 then stands for its whole chunks.
-        counted: as of `length_from_source`.
+        source_frames: latent frames of that video, if there is one; length 0 then stands for its number of whole
+            chunks.
+        counted: as in `length_from_source`.
 
     Raises:
         DummyForcingError: a size or length that the model cannot run, or no family to take a default from.

@@ -13,7 +13,7 @@ from dummy_forcing.nodes.video.stream_video import StreamARVideo
 from dummy_forcing.nodes.video.toy_world import ToyWorld
 
 NAN = float("nan")
-OF_CHUNK = "NaN or infinite numbers of chunk {}.*float16"
+OF_CHUNK = "NaN or infinite numbers in chunk {}.*float16"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_decoder_and_a_start_that_are_no_numbers_are_named(toy):
         with pytest.raises(DummyForcingError, match=f"the {name}.* NaN or infinite numbers in it; run the node"):
             stream(toy, **{name: given}, length=0)
     toy[2].first_stage_model.decoder.conv1.weight[:] = NAN
-    with pytest.raises(DummyForcingError, match="the decoder made NaN of latents that are right"):
+    with pytest.raises(DummyForcingError, match="the decoder turned valid latents into NaN"):
         stream(toy)
 
 
