@@ -24,11 +24,6 @@ def seed(text: str) -> int:
     return _whole(text, 0, f"a whole number from 0 to {MOST_SEED}", MOST_SEED)
 
 
-def context(text: str) -> int | None:
-    """Chunks to look back: a whole number above 0, or None for 'all'."""
-    return None if text == "all" else _whole(text, 1, "a whole number above 0 or 'all'")
-
-
 def duration(text: str) -> float:
     """Seconds, above 0."""
     return _number(text, lambda value: 0 < value < math.inf, "a number of seconds above 0")
@@ -37,11 +32,6 @@ def duration(text: str) -> float:
 def share(text: str) -> float:
     """A number from 0 to 1."""
     return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
-
-
-def threshold(text: str) -> float:
-    """A number above 0."""
-    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def strength(text: str) -> float:

@@ -37,7 +37,7 @@ def lent_to_gpu(ram: int, platform: str = sys.platform) -> int:
 
 def _free_ram() -> int | None:
     if _MEMINFO.is_file():
-        return sum(kilobytes(_MEMINFO, name) or 0 for name in ("MemAvailable", "SwapFree"))
+        return sum(status_bytes(_MEMINFO, name) or 0 for name in ("MemAvailable", "SwapFree"))
     try:
         import psutil
     except ImportError:
@@ -56,7 +56,7 @@ def _free_in_container(root: Path) -> int | None:
     return None
 
 
-def kilobytes(file: Path, name: str) -> int | None:
+def status_bytes(file: Path, name: str) -> int | None:
     """The value of a line such as "VmRSS:   1234 kB" in a file of /proc, in bytes; None without such a line."""
     try:
         lines = file.read_text().splitlines()

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..errors import DummyForcingError
-from ..free_memory import free_bytes, kilobytes
+from ..free_memory import free_bytes, status_bytes
 from ..stream.tally import format_bytes
 
 _STATUS = Path("/proc/self/status")
@@ -64,4 +64,4 @@ def check_room(needed: int, device: torch.device) -> None:
 
 
 def _status_bytes(name: str) -> int | None:
-    return kilobytes(_STATUS, name)
+    return status_bytes(_STATUS, name)

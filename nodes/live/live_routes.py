@@ -47,7 +47,7 @@ def add_routes(routes: web.RouteTableDef, streams: LiveStreams = STREAMS) -> Non
         text = body.get("text")
         if not isinstance(text, str) or not text.strip() or len(text) > MOST_TEXT:
             return refuse(400, f"A prompt has 1 to {MOST_TEXT} characters.")
-        refused = stream.prompt_queries(text.strip())
+        refused = stream.change_prompt(text.strip())
         return refuse(409, refused) if refused else answer(stream.state())
 
     @routes.post(one + "/stop")

@@ -153,7 +153,7 @@ class LiveStream:
 
     # What the server's thread does.
 
-    def prompt_queries(self, text: str) -> str | None:
+    def change_prompt(self, text: str) -> str | None:
         """Ask for another prompt from the next chunk on; if that is refused, returns why, a code of `REFUSALS`."""
         with self._lock:
             refused = self._no_prompt_box if self._status == "running" else "over"

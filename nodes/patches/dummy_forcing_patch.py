@@ -25,8 +25,6 @@ from .positions_input import AUTO, positions_input, with_keep
 
 logger = logging.getLogger("dummy_forcing")
 
-_DEFAULT = DummyForcing()
-
 
 class DummyForcingPatch(io.ComfyNode):
     """Gives every head of a model only the context it uses."""

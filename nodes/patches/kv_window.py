@@ -9,8 +9,6 @@ from ..schema import patch_schema
 from .option_inputs import option_inputs
 from .positions_input import AUTO, positions_input, with_keep
 
-_DEFAULT = Window()
-
 
 class ARKVWindow(io.ComfyNode):
     """The plain baseline: all heads see a few first frames and the latest ones."""

@@ -25,7 +25,6 @@ _ALL = (
     "keep_current",
 )
 _TUNED = {TUNED: LightForcing.tuned(), TUNED_LONG: LightForcing.tuned_long()}
-_OWN_BASE = 0.0
 _OWN_BLOCKS = 0
 
 

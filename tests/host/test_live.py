@@ -148,14 +148,14 @@ def test_a_full_disk_ends_the_view_not_the_video(tmp_path, told):
 
 def test_a_prompt_is_taken_once_and_the_last_counts(streams):
     stream = streams.open(PLACE, SIZE, [PromptMark(0, "first")])
-    stream.prompt_queries("second")
-    stream.prompt_queries("third")
+    stream.change_prompt("second")
+    stream.change_prompt("third")
     assert stream.state()["prompt_asked"] == "third"
     assert stream.take_prompt() == "third" and stream.take_prompt() is None
     stream.prompt_changed("third", 4)
     assert stream.state()["prompts"] == [{"chunk": 0, "text": "first"}, {"chunk": 4, "text": "third"}]
     stream.close("finished")
-    assert stream.prompt_queries("too late") == "over"
+    assert stream.change_prompt("too late") == "over"
 
 
 GRAPH = {
@@ -242,7 +242,7 @@ def between_chunks(monkeypatch, watched):
 
 
 def test_a_prompt_typed_in_the_run_is_one_of_the_schedule(toy, watched, between_chunks, tmp_path):
-    between_chunks[1] = lambda stream: stream.prompt_queries("a blue square moving up")
+    between_chunks[1] = lambda stream: stream.change_prompt("a blue square moving up")
     typed = run(toy, 33, ToyCLIP()).args[1]["samples"]
     (stream,) = made_in(watched)
     assert stream.state()["prompts"][-1] == {"chunk": 1, "text": "a blue square moving up"}
@@ -254,7 +254,7 @@ def test_a_prompt_typed_in_the_run_is_one_of_the_schedule(toy, watched, between_
 
 
 def test_words_that_cannot_be_encoded_leave_the_video_as_it_is(toy, watched, between_chunks):
-    between_chunks[1] = lambda stream: stream.prompt_queries("a dragon")
+    between_chunks[1] = lambda stream: stream.change_prompt("a dragon")
     assert run(toy, 21, ToyCLIP()).args[1]["samples"].shape[2] == 6
     (stream,) = made_in(watched)
     assert "dragon" in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
@@ -277,7 +277,7 @@ class BrokenEncoder(ToyCLIP):
     [(OtherEncoder, "another text encoder: its embedding is 768 wide"), (BrokenEncoder, "of another pack")],
 )
 def test_no_prompt_typed_in_the_run_ends_the_video(toy, watched, between_chunks, clip, said):
-    between_chunks[1] = lambda stream: stream.prompt_queries("a blue square moving up")
+    between_chunks[1] = lambda stream: stream.change_prompt("a blue square moving up")
     assert run(toy, 33, clip()).args[1]["samples"].shape[2] == 9
     (stream,) = made_in(watched)
     assert said in stream.state()["prompt_refused"] and stream.state()["status"] == "finished"
@@ -293,7 +293,7 @@ def test_stop_keeps_the_finished_chunks_and_nobody_else_is_stopped(toy, host, wa
 
 def test_without_a_clip_no_prompt_is_taken(toy, watched, between_chunks):
     answers = []
-    between_chunks[1] = lambda stream: answers.append(stream.prompt_queries("a blue square moving up"))
+    between_chunks[1] = lambda stream: answers.append(stream.change_prompt("a blue square moving up"))
     run(toy, 9)
     assert answers == ["no_clip"]
 
