@@ -42,7 +42,7 @@ def spoil_after(model, passes):
 
 def test_the_chunks_before_stay_in_the_file_that_the_error_names(toy, tmp_path):
     spoil_after(toy[0], 5)
-    with pytest.raises(DummyForcingError, match=r"of chunk 1.*the 9 frames before it are in .*\.mp4\); .*float16"):
+    with pytest.raises(DummyForcingError, match=r"in chunk 1.*the 9 frames before it are in .*\.mp4\); .*float16"):
         stream(toy)
     (file,) = (tmp_path / "temp").rglob("*.mp4")
     assert len(read_video(file)[0]) == 9
