@@ -152,7 +152,8 @@ def _defaults(owners: list[tuple[type[Method], str]]) -> str:
     found: dict[Any, list[str]] = {}
     for method, field in owners:
         value = options_of(method)[field].off or default_of(method, field)
-        if value not in (None, ()):
+        said = "By default" in options_of(method)[field].help
+        if value not in (None, ()) and not said:
             found.setdefault(value, []).append(method.typed())
     if len(found) < 2:
         return "".join(f" (default: {value})" for value in found)
@@ -163,6 +164,8 @@ def _defaults(owners: list[tuple[type[Method], str]]) -> str:
 def _metavar(method: type[Method], field: str) -> str:
     """N for whole numbers, X for others."""
     declared, default = options_of(method)[field], default_of(method, field)
+    if isinstance(default, str) and not declared.form:
+        return "TEXT"
     number = "X" if isinstance(default, float) or declared.parse is float else "N"
     return declared.form or (f"{number}|{declared.word}" if declared.word else number)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dummy_forcing.core.bench.typed_memories import BENCH_SLOTS
 from dummy_forcing.core.methods.base import SLOTS, Method, methods
 from dummy_forcing.core.methods.declaration import Option, default_of, options_of
 
@@ -41,7 +42,8 @@ def _options(method: type[Method]) -> str:
         default = default_of(method, field)
         values = _values(option, default)
         rows.append(f"| {field.replace('_', ' ')} | {_shown(default)} | {values} | {option.help} |")
-    head = f"\n{method.title}, in the bench `{method.bench_syntax()}`:\n\n"
+    bench = f", in the bench `{method.bench_syntax()}`" if method.slot in BENCH_SLOTS else ""
+    head = f"\n{method.title}{bench}:\n\n"
     return head + "\n".join(["| option | default | values | |", "|---|---|---|---|", *rows]) + "\n"
 
 

@@ -13,6 +13,8 @@ from ..methods.dummy_forcing import Roles
 
 DENSE = "dense"
 _ADDED_SLOTS = ("merge", "select")
+BENCH_SLOTS = ("keep", *_ADDED_SLOTS)
+"""Slots whose methods can be typed."""
 _NOTHING = ("none", "all")  # methods that leave their slot as it is
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +45,7 @@ SLOTS = {
 REGISTERED: dict[str, dict[str, type[Method]]] = {}
 """Methods by slot and name; `methods` reads it."""
 
+_SWITCH = {"true": True, "false": False}
 _PLAIN = ("dense", "none", "all", "absolute")
 
 
@@ -73,7 +74,13 @@ class Method:
         super().__init_subclass__(**keywords)
         if name:
             cls.name, cls.title, cls.about = name, title, about
-            REGISTERED.setdefault(cls.slot, {})[name] = cls
+            other = REGISTERED.setdefault(cls.slot, {}).setdefault(name, cls)
+            if other is not cls and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise TypeError(
+                    f"{cls.__module__} and {other.__module__} both declare a {cls.slot} method called {name!r}; "
+                    "give one of them another name"
+                )
+            REGISTERED[cls.slot][name] = cls  # dataclass(slots=True) makes a second class of the same name
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -250,5 +257,9 @@ def parse_value(method: type[Method], field: str, text: str) -> Any:
     declared = options_of(method)[field]
     if declared.parse is not None:
         return declared.parse(text)
-    default = next(item.default for item in fields(method) if item.name == field)
+    default = default_of(method, field)
+    if isinstance(default, bool):
+        if text not in _SWITCH:
+            raise ValueError(text)
+        return _SWITCH[text]
     return text if declared.choices else type(default)(text)

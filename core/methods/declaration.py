@@ -33,7 +33,7 @@ class Option:
         input: the name of the node's input, where it is not the field's.
         flag: the command line option without its dashes, where it is not the method's and the field's name;
             "" if there is none.
-        parse: text as typed -> value, where it is no plain number or word.
+        parse: text as typed -> value, where it is no plain number or word; needed where the default is None.
         form: what stands for the value in `--help`, where it is no number: "N[,N]".
         also: further fields that take the same value.
         resets: fields that go back to their defaults when this one is set.
@@ -93,7 +93,9 @@ class Option:
 
 
 def option(default: Any, help: str, **details: Any) -> Any:
-    """A dataclass field that people can set; details as in `Option`."""
+    """A dataclass field that people can set, a number, switch, word or text; details as in `Option`."""
+    if default is None and "parse" not in details and details.get("flag") != "":
+        raise TypeError("an option with a flag whose default is None needs `parse`, which reads what is typed")
     return dataclasses.field(default=default, metadata={_KEY: Option(help, **details)})
 
 

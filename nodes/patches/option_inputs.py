@@ -34,7 +34,8 @@ def option_input(method: type[Method], field: str, **details: Any) -> io.Input:
     if isinstance(default, bool):
         return io.Boolean.Input(name, **{"default": default, **found, **details})
     if not isinstance(default, int | float) and declared.low is None:
-        return io.String.Input(name, **{"default": "", **found, **details})
+        text = default if isinstance(default, str) else ""
+        return io.String.Input(name, **{"default": text, **found, **details})
     found |= {"default": default or 0, "min": _least(declared), "max": _most(declared)}
     if isinstance(default, int):
         return io.Int.Input(name, **{**found, **details})

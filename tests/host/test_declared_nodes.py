@@ -10,9 +10,9 @@ from dummy_forcing.nodes import host as door
 from dummy_forcing.nodes.extension import node_classes
 
 
-def test_all_methods_of_today_have_nodes_of_their_own():
+def test_no_two_nodes_have_one_id():
     ids = [node.define_schema().node_id for node in node_classes()]
-    assert len(set(ids)) == len(ids) == 19
+    assert len(set(ids)) == len(ids) >= 19
 
 
 @pytest.fixture

@@ -11,6 +11,10 @@ from dummy_forcing.cli.arguments import build_parser
 from dummy_forcing.cli.policies import read_policy
 from dummy_forcing.core.bench.typed_memories import parse_policy, syntax
 from dummy_forcing.core.errors import DummyForcingError
+from dummy_forcing.core.methods.base import KeepMethod, find_method, parse_value
+from dummy_forcing.core.methods.declaration import option
+from dummy_forcing.core.methods.light_forcing import LightForcing
+from dummy_forcing.core.methods.window import Window
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +55,27 @@ def test_it_is_on_the_command_line(method, capsys):
 def test_it_is_in_the_bench(method):
     assert parse_policy("layer-window:2:9").keep == method(narrow=2, wide=9)
     assert "layer-window[:NARROW[:WIDE[:SINK]]]" in syntax()
+
+
+# What goes wrong in a declaration is said where it stands
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(TypeError, match="both declare a keep method called 'window'"):
+
+        class Another(KeepMethod, name="window", title="Another window"):
+            pass
+
+    assert find_method("keep", "window") is Window
+
+
+def test_an_option_that_is_not_set_needs_its_own_reader():
+    with pytest.raises(TypeError, match="needs `parse`"):
+        option(None, "Nothing by default.", low=0)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False)])
+def test_a_switch_is_typed_as_a_word(text, value):
+    assert parse_value(LightForcing, "dense_first_pass", text) is value
+    with pytest.raises(ValueError, match="off"):
+        parse_value(LightForcing, "dense_first_pass", "off")
