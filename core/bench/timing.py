@@ -11,8 +11,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from ...kernels import DenseAttention, NormRope
-from ..clock import ChunkClock
 from ..wan.forward import AttentionMemory
 
 Result = TypeVar("Result")
@@ -103,17 +101,8 @@ class TimedMemory:
         self._cuda = device.type == "cuda"
         self._marks: list[tuple[Any, Any]] = []
 
-    def attend(
-        self,
-        layer: int,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        clock: ChunkClock,
-        norm_rope: NormRope,
-        dense: DenseAttention,
-    ) -> Tensor:
-        """As the memory's; timed."""
+    def attend(self, layer, q, k, v, clock, norm_rope, dense) -> Tensor:
+        """As `AttentionMemory.attend`; timed."""
         if not self._cuda:
             (q, k), norm_rope = norm_rope(q, k), None
         begin = self._mark()
@@ -121,10 +110,8 @@ class TimedMemory:
         self._marks.append((begin, self._mark()))
         return out
 
-    def attend_prompt(
-        self, layer: int, q: Tensor, k: Tensor, v: Tensor, clock: ChunkClock, dense: DenseAttention
-    ) -> Tensor:
-        """As the memory's; not timed."""
+    def attend_prompt(self, layer, q, k, v, clock, dense) -> Tensor:
+        """As `AttentionMemory.attend_prompt`; not timed."""
         return self._memory.attend_prompt(layer, q, k, v, clock, dense)
 
     def take(self) -> float:
