@@ -11,7 +11,6 @@ from torch import Tensor
 from ..core.broken import keeping_finished
 from ..core.checkpoints.families.running import family_loop, family_switch
 from ..core.heads.profile import HeadProfile
-from ..core.heads.roles import describe_roles
 from ..core.media.formats import FORMATS
 from ..core.media.video_file import VideoWriter
 from ..core.methods.base import KeepMethod, SelectMethod
@@ -20,7 +19,7 @@ from ..core.presets import SpeedPreset, fit_preset
 from ..core.stream.config import StreamConfig
 from ..core.stream.prompts import NO_CHANGES, PromptSource, check_text
 from ..core.stream.sigmas import levels_from_strength
-from ..core.stream.tally import RunReport, describe_run
+from ..core.stream.tally import RunReport, describe_heads, describe_run
 from ..core.world.scene import FRAME_RATE
 from ..core.world.vocabulary import EXAMPLE
 from .console import open_console, require, say
@@ -87,8 +86,8 @@ def generate(args: argparse.Namespace, opener: Opener) -> None:
         say(console, lost)
     report = _write_video(args, request, model, config, prompts, console)
     say(console, f"wrote {args.output}: {describe_run(report)}")
-    if report.roles is not None:
-        say(console, describe_roles(report.roles))
+    if heads := describe_heads(report):
+        say(console, heads)
     if args.save_profile is not None:
         _save_profile(args, request, model, config, report)
         say(console, f"wrote {args.save_profile}")

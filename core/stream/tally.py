@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..heads.roles import heads_to_dict
+from ..heads.roles import describe_roles, heads_to_dict
 from ..memory.select_report import SelectReport
 from ..video import pixel_frames
 from .config import StreamConfig
@@ -50,6 +50,7 @@ class RunReport:
         roles: int64 [layers, heads] if heads were given roles, and the fp32 masses [layers, heads, 3] behind them
             if these were measured.
         selected: what a select method that depends on the keys has read.
+        measures: whether heads were to be measured.
     """
 
     latent_frames: int
@@ -65,6 +66,7 @@ class RunReport:
     roles: Tensor | None = None
     masses: Tensor | None = None
     selected: SelectReport | None = None
+    measures: bool = False
 
     @property
     def dit_fps(self) -> float:
@@ -153,7 +155,20 @@ class Tally:
             roles=self.classified.roles if self.classified else None,
             masses=self.classified.masses if self.classified else None,
             selected=self.selected,
+            measures=self.config.memory.keep.needs_measurement,
         )
+
+
+def describe_heads(report: RunReport) -> str | None:
+    """The roles that heads were given, or that they were given none although they were to be measured."""
+    if report.roles is not None:
+        return describe_roles(report.roles)
+    if report.measures:
+        return (
+            "heads were not measured, so that all of them kept everything: the video ended before the "
+            "classification chunk was done"
+        )
+    return None
 
 
 def describe_run(report: RunReport) -> str:

@@ -18,14 +18,13 @@ from ...core.broken import keeping_finished
 from ...core.decoders.decode_ahead import DecodeAhead
 from ...core.decoders.streaming import StreamingDecoder
 from ...core.errors import DummyForcingError
-from ...core.heads.roles import describe_roles
 from ...core.media.video_file import VideoWriter
 from ...core.stream.config import StreamConfig
 from ...core.stream.encode import image_anchor
 from ...core.stream.events import ChunkDone, Event
 from ...core.stream.given_latents import GivenLatents
 from ...core.stream.prompt_times import FRAME_RATE, PromptPlan
-from ...core.stream.tally import RunReport, Standing, describe_run
+from ...core.stream.tally import RunReport, Standing, describe_heads, describe_run
 from .. import host
 from ..live.live_video import open_live_video
 from ..live.live_view import LiveView
@@ -299,7 +298,5 @@ def _given(
 
 def _describe(report: RunReport, notes: list[str]) -> str:
     """notes: what was given but is not in the video, and settings of other nodes that have no effect."""
-    lines = [describe_run(report), *notes]
-    if report.roles is not None:
-        lines.append(describe_roles(report.roles))
-    return "\n".join(lines)
+    heads = describe_heads(report)
+    return "\n".join([describe_run(report), *notes, *([heads] if heads else [])])

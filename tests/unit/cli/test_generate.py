@@ -35,6 +35,13 @@ def test_size_and_seconds(run, tmp_path):
     assert read_video(tmp_path / "a.gif")[0].shape == (21, 48, 32, 3)
 
 
+def test_says_that_heads_were_not_measured(run, capsys):
+    """A video that ends before its classification chunk is dense, whatever the policy."""
+    for options, said in (["--classification-chunk", 9], True), ([], False), (["--policy", "dense"], False):
+        assert run("generate", "--output", "a.gif", *options) == 0
+        assert ("heads were not measured, so that all of them kept everything" in capsys.readouterr().out) is said
+
+
 @pytest.mark.parametrize(
     ("options", "keep"),
     [
