@@ -64,7 +64,7 @@ class BenchSetting:
         if self.fp8:
             use_fp8_linears(backbone_outline(self.shape.wan))  # raises for sizes that FP8 does not support
         if self.clip and len(self.lengths) > 1:
-            raise DummyForcingError("--clip measures every shorter length as well; give it one length")
+            raise DummyForcingError("--clip measures every shorter length as well; give --clip one length")
         for length in self.lengths:
             for policy in self.policies:
                 self.stream(policy.memory, length)  # raises for an impossible length, size or list of passes

@@ -51,7 +51,7 @@ def test_the_chunks_before_stay(run, capsys, tiny_model, tmp_path):
     capsys.readouterr()
     assert run("generate", "--output", "a.gif", "--policy", "dense") == 2
     said = capsys.readouterr().err
-    assert "of chunk 2" in said and "the 21 frames before it are in a.gif" in said
+    assert "in chunk 2" in said and "the 21 frames before it are in a.gif" in said
     whole, kept = (read_video(tmp_path / name)[0] for name in ("whole.gif", "a.gif"))
     assert torch.equal(kept, whole[:21])
 

@@ -316,6 +316,6 @@ def test_a_gap_in_the_time_stamps_is_not_filled(tmp_path):
 def test_what_does_not_fit_into_memory_is_refused_while_it_is_read(tmp_path, monkeypatch):
     clip = FileClip(write_greys(tmp_path / "a", 33))
     monkeypatch.setattr(reading_module, "free_bytes", lambda device: 32 * 48 * 3 * 5 * 20)
-    with pytest.raises(DummyForcingError, match=r"after 32 frames of 48 x 32, .* KiB, and .* are free; use a"):
+    with pytest.raises(DummyForcingError, match=r"its first 32 frames of 48 x 32 already need .* are free; use a"):
         read_clip(clip, 16, "this")
     assert len(read_clip(clip, 16, "this", 16)[0]) == 16
