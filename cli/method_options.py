@@ -137,7 +137,7 @@ def _argument(found: list[tuple[type[Method], str]]) -> dict[str, Any]:
     texts = []
     for help in helps:
         owners = [(each, name) for each, name in found if options_of(each)[name].help == help]
-        lead = method.about if declared.selects else f"{', '.join(each.typed() for each, _ in owners)}:"
+        lead = method.about if _introduces(method, field) else f"{', '.join(each.typed() for each, _ in owners)}:"
         texts.append(f"{lead} {help}{_defaults(owners)}")
     argument: dict[str, Any] = {"default": SUPPRESS, "help": " ".join(texts).replace("%", "%%")}
     if declared.choices:
@@ -147,13 +147,18 @@ def _argument(found: list[tuple[type[Method], str]]) -> dict[str, Any]:
     return {**argument, "type": _reader(method, field, declared), "metavar": _metavar(method, field)}
 
 
+def _introduces(method: type[Method], field: str) -> bool:
+    """Whether this is the first option whose flag chooses the method: no list of methods tells what it does."""
+    return field == next((name for name, declared in options_of(method).items() if declared.selects), None)
+
+
 def _defaults(owners: list[tuple[type[Method], str]]) -> str:
-    """The default of an option, for each of its methods if they differ."""
+    """The default of an option, for each of its methods if they differ; none where it sets several fields."""
     found: dict[Any, list[str]] = {}
     for method, field in owners:
-        value = options_of(method)[field].off or default_of(method, field)
-        said = "By default" in options_of(method)[field].help
-        if value not in (None, ()) and not said:
+        declared = options_of(method)[field]
+        value = declared.off or default_of(method, field)
+        if value not in (None, ()) and not declared.also:
             found.setdefault(value, []).append(method.typed())
     if len(found) < 2:
         return "".join(f" (default: {value})" for value in found)

@@ -74,13 +74,14 @@ class Method:
         super().__init_subclass__(**keywords)
         if name:
             cls.name, cls.title, cls.about = name, title, about
-            other = REGISTERED.setdefault(cls.slot, {}).setdefault(name, cls)
-            if other is not cls and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            registered = REGISTERED.setdefault(cls.slot, {})
+            other = registered.get(name, cls)
+            if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise TypeError(
                     f"{cls.__module__} and {other.__module__} both declare a {cls.slot} method called {name!r}; "
                     "give one of them another name"
                 )
-            REGISTERED[cls.slot][name] = cls  # dataclass(slots=True) makes a second class of the same name
+            registered[name] = cls  # dataclass(slots=True) makes a second class of the same name
 
     def __post_init__(self) -> None:
         check_options(self)
